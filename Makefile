@@ -1,0 +1,39 @@
+# One command each; every target installs what it needs (Debian and Ubuntu as root) or says what to run.
+# KAFKA_BROKERS and CLICKHOUSE_URL, when set, are used instead of starting anything.
+
+SHELL := /bin/bash
+LOCAL := deploy/local
+BIN := target/release/aftersend
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check up down build fmt clean
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: ## run everything on signed sample traffic; ONCE=1 checks the result and ends
+	@$(LOCAL)/setup.sh
+	@cargo build --release --locked -p aftersend
+	@$(LOCAL)/with-services.sh $(BIN) demo $(if $(ONCE),--once)
+
+test: ## every test, against real Kafka and the real ClickHouse engine
+	@$(LOCAL)/setup.sh
+	cargo test --workspace --locked --exclude aftersend-tests
+	cargo build --locked -p aftersend
+	@$(LOCAL)/with-services.sh cargo test --locked -p aftersend-tests
+
+check: ## formatting, lints, documentation, dependencies, licences, spelling
+	@$(LOCAL)/setup.sh tools
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	@deploy/checks.sh
+
+up: ## start local Kafka (127.0.0.1:9092) and ClickHouse (127.0.0.1:8123)
+	@$(LOCAL)/up.sh
+
+down: ## stop them; data stays under .local/
+	@$(LOCAL)/down.sh
+
+build: ## the release binary
+	cargo build --release --locked -p aftersend

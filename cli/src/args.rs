@@ -1,0 +1,139 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use aftersend_pipeline::telemetry;
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// What happens after you press send: Customer.io's reporting webhooks, kept in Kafka, turned into a deliverability score per customer, stored in
+/// ClickHouse, and told back to Customer.io.
+#[derive(Debug, Parser)]
+#[command(name = "aftersend", version, max_term_width = 120)]
+pub struct Args {
+    /// Configuration file (TOML). Every key can be overridden by AFTERSEND__SECTION__KEY
+    #[arg(long, short, global = true, env = "AFTERSEND_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How log lines look; AFTERSEND_LOG filters them (info, debug, aftersend_ingest=debug,...)
+    #[arg(long, global = true, env = "AFTERSEND_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<LogFormat> for telemetry::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// One per service, and the operator's.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Receive webhooks: verify each, write it to Kafka, answer once the brokers have it
+    Ingest,
+    /// Fold events into profiles: one score per person, whatever the order and however often an event came
+    Processor,
+    /// Carry results out of Kafka
+    #[command(subcommand)]
+    Sink(SinkCommand),
+    /// Create or update topics and ClickHouse tables; may run any number of times
+    Migrate,
+    /// Read the configuration, reach Kafka, ClickHouse and the Track API, and say what is wrong
+    Check,
+    /// Send signed traffic to an ingest: for trying a set-up, and for load
+    Simulate(SimulateOptions),
+    /// Say what a bounce text means: one text a line on standard input
+    Classify(ClassifyOptions),
+    /// Run the whole pipeline on signed sample traffic and show what comes of it (needs Kafka and ClickHouse: `make demo` starts both)
+    Demo(DemoOptions),
+}
+
+impl Command {
+    /// What is logged unless AFTERSEND_LOG says otherwise.
+    pub fn default_log_filter(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "error",
+            Self::Ingest | Self::Processor | Self::Sink(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
+/// The sinks.
+#[derive(Debug, Subcommand)]
+pub enum SinkCommand {
+    /// Fill the ClickHouse tables
+    Clickhouse,
+    /// Tell Customer.io: identify, and suppress or unsubscribe by policy
+    Track,
+}
+
+/// `aftersend simulate`
+#[derive(Debug, clap::Args)]
+pub struct SimulateOptions {
+    /// Address of the webhook endpoint
+    #[arg(long, default_value = "http://127.0.0.1:8080/v1/webhooks/customerio/reporting")]
+    pub url: String,
+    /// Signing key of the source
+    #[arg(long, env = "AFTERSEND_SIGNING_KEY", hide_env_values = true)]
+    pub signing_key: String,
+    /// Number of distinct events
+    #[arg(long, default_value_t = 1_000)]
+    pub count: usize,
+    /// Requests a second; 0 for as many as the connections carry
+    #[arg(long, default_value_t = 0)]
+    pub rate: u32,
+    /// Connections
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub connections: u16,
+    /// Customers among whom the events are spread
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub customers: u32,
+    /// Percent of events that are sent a second time
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub duplicates: u8,
+    /// Events are mixed within windows of this many; 1 keeps them in order
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub disorder: u32,
+    /// Percent of events that are hard bounces or complaints
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub bad: u8,
+    /// The same seed gives the same customers and stories
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `aftersend classify`
+#[derive(Debug, clap::Args)]
+pub struct ClassifyOptions {
+    /// Read JSON strings, one a line, and print JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `aftersend demo`
+#[derive(Debug, clap::Args)]
+pub struct DemoOptions {
+    /// Check the result, print one JSON line, and end: 0 if everything is as expected, 1 with the difference
+    #[arg(long)]
+    pub once: bool,
+    /// Kafka to use
+    #[arg(long, env = "KAFKA_BROKERS", default_value = "127.0.0.1:9092")]
+    pub brokers: String,
+    /// ClickHouse to use
+    #[arg(long, env = "CLICKHOUSE_URL", default_value = "http://127.0.0.1:8123")]
+    pub clickhouse: String,
+}

@@ -1,0 +1,90 @@
+//! `aftersend check`: every connection that the services will need, tried one by one.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use aftersend_pipeline::config::{Config, Reaction, TrackCredentials, TrackMode};
+use aftersend_pipeline::kafka::check_topics;
+use aftersend_schemas::topics::Topics;
+use aftersend_sinks::clickhouse::{TABLES, client};
+
+/// Prints a line for each thing that was looked at. Exit code 1 if any is wrong.
+pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut wrong = false;
+    let mut say = |ok: bool, what: &str, result: &str| {
+        wrong |= !ok;
+        line(ok, what, result);
+    };
+    match config.require_sources() {
+        Ok(sources) => say(true, "sources", &format!("{} configured", sources.len())),
+        Err(error) => say(false, "sources", &error.to_string()),
+    }
+    let names: Vec<String> = Topics::new(&config.kafka.topic_prefix).specs().into_iter().map(|spec| spec.name).collect();
+    match check_topics(config, &names).await {
+        Ok(()) => say(true, "kafka", &format!("{} topics with prefix {}", names.len(), config.kafka.topic_prefix)),
+        Err(error) => say(false, "kafka", &error.to_string()),
+    }
+    let query = "SELECT count() FROM system.tables WHERE database = ? AND name IN ?";
+    let found = client(&config.clickhouse).with_database("system").query(query).bind(&config.clickhouse.database).bind(TABLES);
+    match found.fetch_one::<u64>().await {
+        Ok(found) if found == TABLES.len() as u64 => {
+            say(true, "clickhouse", &format!("database {} has every table", config.clickhouse.database))
+        }
+        Ok(found) => {
+            let message =
+                format!("database {} has {found} of {} tables: run `aftersend migrate`", config.clickhouse.database, TABLES.len());
+            say(false, "clickhouse", &message);
+        }
+        Err(error) => say(false, "clickhouse", &format!("{} does not answer: {error}", config.clickhouse.url)),
+    }
+    match config.track.mode {
+        TrackMode::Off => say(true, "track", "off: nothing is consumed"),
+        mode => {
+            for (workspace, credentials) in &config.track.workspaces {
+                let (ok, message) = match region(credentials).await {
+                    Ok(message) => (true, message),
+                    Err(message) => (false, message),
+                };
+                say(ok, &format!("track {workspace}"), &message);
+            }
+            if config.track.workspaces.is_empty() {
+                say(true, "track", "no credentials: nobody is called");
+            } else if mode == TrackMode::DryRun {
+                say(true, "track", "dry run: intents are written to track-calls, nobody is called");
+            }
+        }
+    }
+    for workspace in config.track.workspaces.keys() {
+        let rules = config.policy.rules_for(workspace);
+        for (key, reaction) in [("on_hard_bounce", rules.on_hard_bounce), ("on_complaint", rules.on_complaint)] {
+            if reaction == Reaction::Suppress {
+                let message =
+                    format!("{key} = \"suppress\" deletes the person at Customer.io for good, with all channels; \"identify\" does not");
+                say(true, &format!("policy {workspace}"), &message);
+            }
+        }
+    }
+    Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Asks the API which region and workspace the credentials belong to.
+async fn region(credentials: &TrackCredentials) -> Result<String, String> {
+    let url = format!("{}/api/v1/accounts/region", credentials.base_url());
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).redirect(reqwest::redirect::Policy::none()).build();
+    let request = client.map_err(|error| error.to_string())?.get(&url).basic_auth(&credentials.site_id, Some(credentials.api_key.reveal()));
+    let response = request.send().await.map_err(|error| format!("{url} does not answer: {}", error.without_url()))?;
+    match response.status().as_u16() {
+        200 => {
+            let body: serde_json::Value = response.json().await.unwrap_or_default();
+            Ok(format!("credentials accepted, region {}, environment {}", body["region"], body["environment_id"]))
+        }
+        401 | 403 => Err("credentials refused: check site_id and api_key".into()),
+        300..=399 => Err("redirected: the workspace is in the other region; set track.region".into()),
+        status => Err(format!("{url} answered {status}")),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's result")]
+fn line(ok: bool, what: &str, result: &str) {
+    println!("{:<5} {what:<16} {result}", if ok { "ok" } else { "WRONG" });
+}

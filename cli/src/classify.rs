@@ -1,0 +1,34 @@
+//! `aftersend classify`
+
+use std::io::{BufRead as _, Write as _};
+
+use aftersend_schemas::bounce::Table;
+use anyhow::Context as _;
+
+use crate::args::ClassifyOptions;
+
+/// Reads texts from standard input and prints class, rule and confidence (percent) of each.
+pub fn run(options: &ClassifyOptions) -> anyhow::Result<()> {
+    let table = Table::builtin();
+    let mut out = std::io::stdout().lock();
+    for (number, line) in std::io::stdin().lock().split(b'\n').enumerate() {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        let line = line.trim_end_matches('\r');
+        let written = if options.json {
+            let text: String = serde_json::from_str(line).with_context(|| format!("line {} is no JSON string", number + 1))?;
+            let verdict = table.classify(&text);
+            let json = serde_json::json!({"class": verdict.class.as_str(), "rule": verdict.rule, "confidence": f64::from(verdict.confidence) / 100.0});
+            writeln!(out, "{json}")
+        } else {
+            let verdict = table.classify(line);
+            writeln!(out, "{:<16} {:<28} {:.2}", verdict.class.as_str(), verdict.rule, f64::from(verdict.confidence) / 100.0)
+        };
+        match written {
+            // Whoever read us has had enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The `aftersend` binary as a library: its commands, the traffic generator and the demo. Tests use the latter two.
+
+pub mod args;
+pub mod check;
+pub mod classify;
+pub mod demo;
+pub mod migrate;
+pub mod services;
+pub mod simulate;
+pub mod traffic;

@@ -1,0 +1,45 @@
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::json;
+
+use super::Body;
+
+const DAY: i64 = 86_400;
+
+/// Ordinary customers: mail that arrives, opens, clicks, a soft bounce now and then, and as many hard bounces and complaints as asked for.
+pub struct Crowd {
+    /// Number of customers: `crowd-0` and so on.
+    pub customers: u32,
+    /// Percent of events that are hard bounces or complaints.
+    pub bad_percent: u8,
+    /// Unix seconds that count as now.
+    pub now: i64,
+    /// The same seed gives the same crowd.
+    pub seed: u64,
+}
+
+impl Crowd {
+    /// Exactly `count` events over the last 60 days.
+    pub fn events(&self, count: usize) -> Vec<Body> {
+        let mut random = StdRng::seed_from_u64(self.seed);
+        (0..count).map(|n| self.event(n, &mut random)).collect()
+    }
+
+    fn event(&self, n: usize, random: &mut StdRng) -> Body {
+        let customer = format!("crowd-{}", random.random_range(0..self.customers));
+        let delivery = format!("{customer}-{}-{}", self.now, n / 3);
+        let at = self.now - random.random_range(0..60 * DAY);
+        let bad = random.random_range(0..100) < self.bad_percent;
+        let (metric, more) = match random.random_range(0..100) {
+            n if bad && n < 70 => ("bounced", json!({"failure_message": "550 5.1.1 User unknown"})),
+            _ if bad => ("spammed", json!({})),
+            0..35 => ("sent", json!({})),
+            35..70 => ("delivered", json!({})),
+            70..85 => ("opened", json!({"proxied": true, "prefetched": n.is_multiple_of(2)})),
+            85..95 => ("clicked", json!({"href": "https://shop.example/", "link_id": 1})),
+            95..98 => ("bounced", json!({"failure_message": "421 4.4.2 Connection timed out"})),
+            _ => ("deferred", json!({"failure_message": "421 4.7.0 Try again later"})),
+        };
+        Body::email(&customer, &delivery, metric, at, more, random)
+    }
+}

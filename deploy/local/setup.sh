@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Installs what the build and the local services need and the machine lacks.
+#   setup.sh tools      packages of the operating system; checks Rust
+#   setup.sh services   Kafka's jars and the Python environment with the ClickHouse engine, both under .local/
+#   setup.sh            both
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# --- packages of the operating system -------------------------------------------------------------------------------
+
+missing=() # what cannot be done without
+apt=()
+dnf=()
+brew=()
+
+lack() { # WHAT APT-PACKAGES DNF-PACKAGES BREW-PACKAGES
+  missing+=("$1")
+  read -ra words <<<"$2" && apt+=("${words[@]}")
+  read -ra words <<<"$3" && dnf+=("${words[@]}")
+  read -ra words <<<"$4" && brew+=("${words[@]}")
+}
+
+has_header() { printf '#include <%s>\n' "$1" | cc -E - >/dev/null 2>&1; }
+
+need_runtimes() {
+  if kafka_is_ours; then
+    find_java >/dev/null || lack "Java 17 or newer" JAVA java-21-openjdk-headless openjdk@21
+    jars_ready || command -v mvn >/dev/null || lack Maven maven maven maven
+  fi
+  if clickhouse_is_ours; then
+    find_python >/dev/null || lack "Python 3.9 or newer with venv and pip" "python3 python3-venv python3-pip" python3 python3
+  fi
+}
+
+need_build_tools() {
+  if ! command -v cc >/dev/null || ! command -v c++ >/dev/null || ! has_header stdlib.h; then
+    lack "C and C++ compiler" "gcc g++ libc6-dev" "gcc gcc-c++" gcc
+  fi
+  command -v make >/dev/null || lack make make make make
+  command -v cmake >/dev/null || lack cmake cmake cmake cmake
+  command -v pkg-config >/dev/null || lack pkg-config pkg-config pkgconf-pkg-config pkg-config
+  if command -v cc >/dev/null; then
+    pkg-config --exists openssl 2>/dev/null || has_header openssl/ssl.h || lack "OpenSSL headers" libssl-dev openssl-devel openssl@3
+    pkg-config --exists zlib 2>/dev/null || has_header zlib.h || lack "zlib headers" zlib1g-dev zlib-devel zlib
+  else
+    lack "OpenSSL headers" libssl-dev openssl-devel openssl@3
+    lack "zlib headers" zlib1g-dev zlib-devel zlib
+  fi
+}
+
+install_missing() {
+  ((${#missing[@]} > 0)) || return 0
+  local list
+  list=$(printf ', %s' "${missing[@]}")
+  list=${list:2}
+  if command -v apt-get >/dev/null; then
+    if ((EUID != 0)); then
+      die "Missing: $list. Run:
+  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${apt[*]/#JAVA/default-jre-headless}"
+    fi
+    say "installing: $list"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq >/dev/null || say "apt-get update failed; trying with the lists at hand"
+    # The release's default Java may be older than 17, or 17 may be gone from a newer release.
+    local java=default-jre-headless
+    if apt-cache show openjdk-17-jre-headless >/dev/null 2>&1; then java=openjdk-17-jre-headless; fi
+    apt=("${apt[@]/#JAVA/$java}")
+    apt-get install -y -qq --no-install-recommends "${apt[@]}" >/dev/null || die "Could not install: ${apt[*]}"
+  elif command -v dnf >/dev/null; then
+    die "Missing: $list. Run:
+  sudo dnf install -y ${dnf[*]}"
+  elif command -v brew >/dev/null; then
+    die "Missing: $list. Run:
+  brew install ${brew[*]}"
+  else
+    die "Missing: $list. Install them with this system's package manager."
+  fi
+}
+
+check_rust() {
+  if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
+    die "Rust (cargo, rustc) is missing. Install it with rustup:
+  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+  fi
+}
+
+# --- Kafka's jars and the ClickHouse engine -------------------------------------------------------------------------
+
+hash_of() { cksum <"$1" | tr ' ' -; }
+
+jars_ready() { [[ $(cat "$KAFKA/libs/.stamp" 2>/dev/null) == "$(hash_of "$HERE/kafka/pom.xml")" ]]; }
+
+venv_ready() {
+  [[ $(cat "$CLICKHOUSE/venv/.stamp" 2>/dev/null) == "$(hash_of "$HERE/clickhouse/requirements.txt")" ]] &&
+    "$CLICKHOUSE/venv/bin/python" -V >/dev/null 2>&1
+}
+
+# The stamp comes last, so that an interrupted run is not taken for a complete one.
+fetch_jars() {
+  jars_ready && return
+  say "fetching Kafka's jars"
+  mkdir -p "$KAFKA"
+  rm -rf "$KAFKA/libs.new"
+  mvn -q -B -f "$HERE/kafka/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+    -DincludeScope=runtime "-DoutputDirectory=$KAFKA/libs.new" >"$KAFKA/maven.out" 2>&1 || {
+    tail -n 20 "$KAFKA/maven.out" >&2
+    die "Maven could not fetch Kafka's jars."
+  }
+  hash_of "$HERE/kafka/pom.xml" >"$KAFKA/libs.new/.stamp"
+  rm -rf "$KAFKA/libs"
+  mv "$KAFKA/libs.new" "$KAFKA/libs"
+}
+
+fetch_engine() {
+  venv_ready && return
+  say "fetching the ClickHouse engine"
+  mkdir -p "$CLICKHOUSE"
+  rm -rf "$CLICKHOUSE/venv"
+  {
+    "$(find_python)" -m venv "$CLICKHOUSE/venv" &&
+      "$CLICKHOUSE/venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
+        -r "$HERE/clickhouse/requirements.txt"
+  } >"$CLICKHOUSE/pip.out" 2>&1 || {
+    tail -n 20 "$CLICKHOUSE/pip.out" >&2
+    die "pip could not install the ClickHouse engine."
+  }
+  hash_of "$HERE/clickhouse/requirements.txt" >"$CLICKHOUSE/venv/.stamp"
+}
+
+what=${1:-all}
+case $what in
+tools | services | all) ;;
+*) die "usage: setup.sh [tools|services]" ;;
+esac
+
+need_runtimes
+if [[ $what != services ]]; then need_build_tools; fi
+install_missing
+if [[ $what != services ]]; then check_rust; fi
+if [[ $what != tools ]]; then
+  if kafka_is_ours; then fetch_jars; fi
+  if clickhouse_is_ours; then fetch_engine; fi
+fi

@@ -1,0 +1,23 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// A duration written as `15m`, `48h` or `0s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// Whole milliseconds.
+    pub fn millis(self) -> i64 {
+        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(Span).map_err(|_| {
+            de::Error::custom(format!("{text:?} is no duration: write a number and a unit, such as \"90s\", \"15m\" or \"48h\""))
+        })
+    }
+}

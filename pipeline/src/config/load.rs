@@ -1,0 +1,128 @@
+//! File and environment to a checked [`Config`].
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::environment::Overrides;
+use super::{Config, ConfigError};
+
+pub(super) fn load(file: Option<&Path>, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    match file {
+        None => read("configuration", "", variables),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+            read(&path.display().to_string(), &text, variables)
+        }
+    }
+}
+
+pub(super) fn parse(text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    read("configuration", text, variables)
+}
+
+fn read(file: &str, text: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        file: file.to_owned(),
+        line: error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1),
+        message: error.message().to_owned(),
+    })?;
+    let mut overrides = Overrides::new(variables);
+    overrides.apply(&mut table)?;
+    let mut config = loop {
+        match serde_path_to_error::deserialize::<_, Config>(Value::Table(table.clone())) {
+            Ok(config) => break config,
+            // A variable is text. Where the setting is not, the text is read as TOML, once.
+            Err(error) if overrides.reread(&error.path().to_string(), &mut table) => {}
+            Err(error) => {
+                let key = overrides.describe(&error.path().to_string());
+                return Err(ConfigError::Shape { key, message: error.inner().message().to_owned() });
+            }
+        }
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    const MINIMAL: &str = "[privacy]\nhash_keys = [{ key = \"k\" }]\n";
+
+    fn error(text: &str, list: &[(&str, &str)]) -> String {
+        parse(text, variables(list)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults_need_only_a_hash_key() {
+        let config = parse(MINIMAL, []).unwrap();
+        assert_eq!(config.kafka.topic_prefix, "aftersend");
+        assert_eq!(config.ingest.listen, "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn every_key_can_be_overridden_and_text_is_read_as_the_setting_needs_it() {
+        let list = variables(&[
+            ("AFTERSEND__KAFKA__ALLOW_SINGLE_REPLICA", "true"),
+            ("AFTERSEND__INGEST__MAX_BODY_BYTES", "1024"),
+            ("AFTERSEND__INSTANCE", "0"),
+            ("AFTERSEND__SOURCE__0__NAME", "shop"),
+            ("AFTERSEND__SOURCE__0__SIGNING_KEYS", "00123"),
+            ("AFTERSEND__POLICY__HOLD_HARD_BOUNCE", "1m"),
+            ("AFTERSEND__PRIVACY__HASH_KEYS", "[{ key = \"k\" }]"),
+            ("AFTERSEND_CONFIG", "ignored"),
+        ]);
+        let config = parse("", list).unwrap();
+        assert!(config.kafka.allow_single_replica);
+        assert_eq!(config.ingest.max_body_bytes, 1024);
+        assert_eq!(config.instance.as_deref(), Some("0"));
+        assert_eq!(config.sources[0].keys().next().unwrap(), b"00123", "a secret keeps its leading zeros");
+        assert_eq!(config.policy.rules_for("default").hold_hard_bounce.0.as_secs(), 60);
+    }
+
+    #[test]
+    fn kafka_properties_may_be_written_with_or_without_quotes() {
+        let config =
+            parse(&format!("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"ssl.ca.location\" = \"x\"\n{MINIMAL}"), []).unwrap();
+        let names: Vec<_> = config.kafka.properties.0.keys().map(String::as_str).collect();
+        assert_eq!(names, ["security.protocol", "ssl.ca.location"]);
+    }
+
+    #[test]
+    fn errors_name_key_value_and_fix() {
+        for (text, list, expected) in [
+            ("[kafka]\nbroker = \"x\"", &[][..], "kafka.broker: unknown field `broker`, expected one of"),
+            ("[ingest]\nmax_body_bytes = \"many\"", &[], "ingest.max_body_bytes: invalid type: string \"many\""),
+            ("[ingest]", &[("AFTERSEND__INGEST__MAX_BODY_BYTES", "many")], "AFTERSEND__INGEST__MAX_BODY_BYTES"),
+            ("[policy]\nhold_complaint = \"soon\"", &[], "policy.hold_complaint: \"soon\" is no duration"),
+            ("[kafka]\nbrokers = \"\"", &[], "kafka.brokers = \"\": "),
+            ("[kafka.properties]\n\"enable.idempotence\" = \"false\"", &[], "kafka.properties.enable.idempotence"),
+            ("", &[], "privacy.hash_keys: "),
+            ("[[source]]\nname = \"a\"", &[], "source \"a\": signing_keys"),
+            ("[clickhouse]\ndatabase = \"a;b\"", &[], "clickhouse.database = \"a;b\""),
+            ("[kafka\n", &[], "configuration, line 1: not valid TOML"),
+        ] {
+            let message = error(text, list);
+            assert!(message.starts_with(expected) || message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn no_error_shows_a_secret() {
+        for text in [
+            "[[source]]\nname = \"a\"\nsigning_keys = \"topsecret",
+            "[[source]]\nname = \"a\"\nsigning_keys = { topsecret = 1 }",
+            "[[source]]\nname = \"a\"\nsigning_keys = [[\"topsecret\"]]",
+            "[track]\napi_key = [\"topsecret\"]",
+            "[clickhouse]\npassword = 5000111",
+        ] {
+            let message = error(&format!("{text}\n"), &[]);
+            assert!(!message.contains("topsecret") && !message.contains("5000111"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The configuration: a TOML file, overridden by `AFTERSEND__SECTION__KEY`, checked whole before anything starts.
+
+mod clickhouse;
+mod duration;
+mod environment;
+mod error;
+mod ingest;
+mod kafka;
+mod load;
+mod policy;
+mod privacy;
+mod processor;
+mod secret;
+mod source;
+mod track;
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+pub use clickhouse::ClickHouse;
+pub use duration::Span;
+pub use error::ConfigError;
+pub use ingest::Ingest;
+pub use kafka::Kafka;
+pub use policy::{BounceMode, Policy, Reaction, Rules};
+pub use privacy::{EmailPrivacy, HashKeyConfig, PrivacyConfig};
+pub use processor::Processor;
+pub use secret::{Secret, Secrets};
+pub use source::{Region, Source};
+pub use track::{Track, TrackCredentials, TrackMode};
+
+/// Everything a service can be told. Every key has a default unless its documentation says otherwise.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of this replica: stable over restarts, unique within a service. Default: the host name. Set it where there is more than one replica or a
+    /// container: it makes `transactional.id` and, when set, the static group membership, so that a restart takes over at once.
+    pub instance: Option<String>,
+    /// The brokers.
+    pub kafka: Kafka,
+    /// The HTTP door.
+    pub ingest: Ingest,
+    /// Where webhooks come from: one entry per reporting webhook.
+    #[serde(rename = "source")]
+    pub sources: Vec<Source>,
+    /// The fold and the score.
+    pub processor: Processor,
+    /// The database.
+    pub clickhouse: ClickHouse,
+    /// The Track API.
+    pub track: Track,
+    /// Rules of the score and of what is written back.
+    pub policy: Policy,
+    /// What happens to addresses.
+    pub privacy: PrivacyConfig,
+}
+
+impl Config {
+    /// Reads `file` (if given) and the environment, and checks everything that can be checked without a connection.
+    pub fn load(file: Option<&std::path::Path>) -> Result<Self, ConfigError> {
+        load::load(file, std::env::vars())
+    }
+
+    /// As [`Config::load`], from a text and given variables: for tests and built-in set-ups.
+    pub fn parse(toml: &str, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        load::parse(toml, variables)
+    }
+
+    /// The name of this replica.
+    pub fn instance_name(&self) -> String {
+        self.instance
+            .clone()
+            .unwrap_or_else(|| hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "aftersend".into()))
+    }
+
+    fn validate(&mut self) -> Result<(), ConfigError> {
+        if let Some(instance) = &self.instance
+            && (instance.is_empty() || !instance.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)))
+        {
+            return Err(ConfigError::value("instance", instance, "use letters, digits, '-', '_' and '.'"));
+        }
+        self.kafka.validate()?;
+        self.ingest.validate()?;
+        source::validate(&mut self.sources)?;
+        self.clickhouse.validate()?;
+        self.track.validate()?;
+        self.policy.validate()?;
+        self.privacy.validate()?;
+        Ok(())
+    }
+
+    /// For ingest: refuses a configuration under which nothing could be verified.
+    pub fn require_sources(&self) -> Result<&[Source], ConfigError> {
+        if self.sources.is_empty() {
+            return Err(ConfigError::missing(
+                "source",
+                "add a [[source]] with name and signing_keys; the key is on the page of the reporting webhook in Customer.io",
+            ));
+        }
+        Ok(&self.sources)
+    }
+}
+
+/// Reads `host:port`, with the key in the error.
+pub(crate) fn socket_address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::value(key, text, "use an IP address and a port, such as 127.0.0.1:8080"))
+}

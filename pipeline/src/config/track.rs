@@ -1,0 +1,144 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{ConfigError, Region, Secret, socket_address};
+
+/// `[track]`. The credentials here serve the workspace `default`; `[track.workspaces.NAME]` those of the others. A workspace without any gets no call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Track {
+    /// Whether calls are made. Default: dry-run.
+    pub mode: TrackMode,
+    /// Where a local copy of the ledger is to be kept. Accepted, not used yet: the ledger is held in memory and restored from `track-ledger`.
+    pub state_dir: Option<PathBuf>,
+    /// Data centre. Default: us.
+    pub region: Region,
+    /// Address of the API; overrides the region's.
+    pub url: Option<String>,
+    /// Site id of the workspace `default`.
+    pub site_id: Option<String>,
+    /// Track API key of the workspace `default`, or `api_key_file`.
+    pub api_key: Secret,
+    /// File that holds the key.
+    pub api_key_file: Option<PathBuf>,
+    /// Credentials of further workspaces.
+    pub workspaces: BTreeMap<String, TrackCredentials>,
+    /// Upper limit over all workspaces of this replica. Default: 100.
+    pub max_requests_per_second: u32,
+    /// More irreversible calls than this within an hour stop that lane until an operator looks. Default: 5000.
+    pub max_irreversible_per_hour: u32,
+    /// First part of the name of every attribute. Default: aftersend_.
+    pub attribute_prefix: String,
+    /// Where `/livez`, `/readyz` and `/metrics` are served. Default: 127.0.0.1:9104.
+    pub admin: String,
+}
+
+/// Whether Customer.io is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrackMode {
+    /// Writes what it would do to `track-calls`, and calls nothing.
+    #[default]
+    DryRun,
+    /// Calls the API.
+    Live,
+    /// Consumes nothing.
+    Off,
+}
+
+/// `[track.workspaces.NAME]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrackCredentials {
+    /// Data centre. Default: us.
+    pub region: Region,
+    /// Address of the API; overrides the region's.
+    pub url: Option<String>,
+    /// Site id.
+    pub site_id: String,
+    /// Track API key, or `api_key_file`.
+    pub api_key: Secret,
+    /// File that holds the key.
+    pub api_key_file: Option<PathBuf>,
+}
+
+impl Default for Track {
+    fn default() -> Self {
+        Self {
+            mode: TrackMode::default(),
+            state_dir: None,
+            region: Region::default(),
+            url: None,
+            site_id: None,
+            api_key: Secret::default(),
+            api_key_file: None,
+            workspaces: BTreeMap::new(),
+            max_requests_per_second: 100,
+            max_irreversible_per_hour: 5_000,
+            attribute_prefix: "aftersend_".into(),
+            admin: "127.0.0.1:9104".into(),
+        }
+    }
+}
+
+impl Track {
+    pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
+        self.api_key.read_file("track.api_key", self.api_key_file.as_ref())?;
+        if let Some(site_id) = &self.site_id {
+            let credentials = TrackCredentials {
+                region: self.region,
+                url: self.url.clone(),
+                site_id: site_id.clone(),
+                api_key: self.api_key.clone(),
+                api_key_file: None,
+            };
+            self.workspaces.insert("default".into(), credentials);
+        }
+        for (name, credentials) in &mut self.workspaces {
+            let key = format!("track.workspaces.{name}.api_key");
+            credentials.api_key.read_file(&key, credentials.api_key_file.as_ref())?;
+            if credentials.site_id.is_empty() {
+                return Err(ConfigError::missing(format!("track.workspaces.{name}.site_id"), "give the site id beside the API key"));
+            }
+            if credentials.api_key.is_empty() {
+                return Err(ConfigError::missing(key, "give the Track API key that belongs to the site id, or api_key_file"));
+            }
+            if let Some(url) = &credentials.url
+                && !url.starts_with("http://")
+                && !url.starts_with("https://")
+            {
+                return Err(ConfigError::value("track.url", url, "use an http or https address"));
+            }
+        }
+        if self.mode == TrackMode::Live && self.workspaces.is_empty() {
+            return Err(ConfigError::missing("track.site_id", "mode is \"live\": give site_id and api_key, or set mode = \"dry-run\""));
+        }
+        if self.max_requests_per_second == 0 {
+            return Err(ConfigError::value("track.max_requests_per_second", "0", "use at least 1, or mode = \"off\""));
+        }
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if self.attribute_prefix.is_empty() || self.attribute_prefix.len() > 100 || !self.attribute_prefix.chars().all(legal) {
+            return Err(ConfigError::value("track.attribute_prefix", &self.attribute_prefix, "use 1 to 100 letters, digits and '_'"));
+        }
+        Ok(())
+    }
+
+    /// The address of the admin pages.
+    pub fn admin_address(&self) -> Result<SocketAddr, ConfigError> {
+        socket_address("track.admin", &self.admin)
+    }
+}
+
+impl TrackCredentials {
+    /// The address of the API, without a slash at its end.
+    pub fn base_url(&self) -> String {
+        let url = self.url.as_deref().unwrap_or(match self.region {
+            Region::Us => "https://track.customer.io",
+            Region::Eu => "https://track-eu.customer.io",
+        });
+        url.trim_end_matches('/').to_owned()
+    }
+}

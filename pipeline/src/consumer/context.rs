@@ -1,0 +1,102 @@
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use rdkafka::{ClientContext, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use super::{Notice, Partition};
+use crate::telemetry::ConsumerMetrics;
+
+/// Held by whoever still works on revoked partitions; dropping it lets the rebalance go on.
+#[derive(Debug)]
+pub struct Released(#[expect(dead_code, reason = "dropping it is the message")] blocking::SyncSender<()>);
+
+/// Hands rebalances to the service and lags to the metrics.
+pub(super) struct Context {
+    notices: mpsc::Sender<Notice>,
+    drain: Duration,
+    metrics: ConsumerMetrics,
+}
+
+impl Context {
+    pub(super) fn new(notices: mpsc::Sender<Notice>, drain: Duration, metrics: ConsumerMetrics) -> Self {
+        Self { notices, drain, metrics }
+    }
+
+    /// Waits for room as long as a revoke may take, so that a stuck service cannot hold the group.
+    fn send(&self, mut notice: Notice) {
+        let deadline = std::time::Instant::now() + self.drain;
+        loop {
+            match self.notices.try_send(notice) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full(_)) if std::time::Instant::now() > deadline => {
+                    tracing::error!("the service did not take a rebalance in time");
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Full(back)) => {
+                    notice = back;
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
+    list.elements().iter().map(|element| (Arc::from(element.topic()), element.partition())).collect()
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        for (name, topic) in &statistics.topics {
+            for (number, partition) in &topic.partitions {
+                if *number >= 0 && partition.consumer_lag >= 0 {
+                    self.metrics.set_lag(name, *number, partition.consumer_lag);
+                }
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka client");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else { return };
+        if list.count() == 0 {
+            return;
+        }
+        let revoked = partitions(list);
+        for (topic, partition) in &revoked {
+            self.metrics.forget_lag(topic, *partition);
+        }
+        tracing::info!(partitions = revoked.len(), lost = consumer.assignment_lost(), "partitions revoked");
+        let (released, wait) = blocking::sync_channel(0);
+        self.send(Notice::Revoked(revoked, Released(released)));
+        // Nobody ever sends: the wait ends when the guard is dropped, or in time.
+        if wait.recv_timeout(self.drain) == Err(blocking::RecvTimeoutError::Timeout) {
+            tracing::error!(
+                limit_seconds = self.drain.as_secs(),
+                "revoked partitions were not drained in time; their work will be done again"
+            );
+        }
+    }
+
+    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) if list.count() > 0 => {
+                let assigned = partitions(list);
+                tracing::info!(partitions = assigned.len(), "partitions assigned");
+                self.send(Notice::Assigned(assigned));
+            }
+            Rebalance::Error(error) => tracing::error!(%error, "rebalance failed"),
+            _ => {}
+        }
+    }
+}

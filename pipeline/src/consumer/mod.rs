@@ -1,0 +1,194 @@
+//! The one consumer loop: a thread that polls, a channel of notices, and a revoke that waits until its owner has let go.
+//!
+//! ```text
+//! librdkafka ─▶ poll thread ─▶ Assigned, Records, Revoked ─▶ service
+//!                    ▲                                          │
+//!                    └────────── commit, pause, resume ─────────┘
+//! ```
+//!
+//! rdkafka runs the rebalance callback inside `poll`, synchronously: polling therefore has a thread of its own, and the callback hands the revoked
+//! partitions over and waits (up to a deadline) until the service has drained them.
+
+mod context;
+mod poll;
+mod restore;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::kafka::consumer_config;
+use crate::offsets::NextOffset;
+use crate::record::Record;
+use crate::telemetry::ConsumerMetrics;
+
+use context::Context;
+pub use context::Released;
+pub use restore::{RestoreError, restore_partitions};
+
+/// A topic's partition.
+pub type Partition = (Arc<str>, i32);
+
+/// What the poll thread tells the service, in order.
+#[derive(Debug)]
+pub enum Notice {
+    /// These partitions are ours now.
+    Assigned(Vec<Partition>),
+    /// The next records, any partitions mixed, each partition in order.
+    Records(Vec<Record>),
+    /// These partitions go. Finish or drop their work, commit, then drop the guard; the group waits for it.
+    Revoked(Vec<Partition>, Released),
+    /// The consumer cannot go on (fenced by another member of the same name, for one).
+    Failed(KafkaError),
+}
+
+/// A group member.
+pub struct Consumer {
+    notices: mpsc::Receiver<Notice>,
+    handle: Handle,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// Acts on the group from any task.
+#[derive(Clone)]
+pub struct Handle {
+    consumer: Arc<BaseConsumer<Context>>,
+    stop: Arc<AtomicBool>,
+    /// Partitions that the service wants no more of for now.
+    paused: Arc<Mutex<HashSet<Partition>>>,
+}
+
+/// What the group has committed for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Where to read next; nothing if the group has never committed here.
+    pub next: Option<NextOffset>,
+    /// The text committed beside it; empty if there was none or it is not text.
+    pub metadata: String,
+}
+
+/// Chunks that may wait between the poll thread and the service.
+const CHUNKS: usize = 2;
+
+impl Consumer {
+    /// Joins `group` and subscribes. `drain` bounds how long a revoke waits for its [`Released`] guard.
+    pub fn subscribe(
+        config: &Config,
+        service: &str,
+        group: &str,
+        topics: &[&str],
+        drain: Duration,
+        metrics: ConsumerMetrics,
+    ) -> KafkaResult<Self> {
+        let (sender, notices) = mpsc::channel(CHUNKS);
+        let context = Context::new(sender.clone(), drain, metrics.clone());
+        let consumer: Arc<BaseConsumer<Context>> = Arc::new(consumer_config(config, service, group).create_with_context(context)?);
+        consumer.subscribe(topics)?;
+        let handle = Handle { consumer, stop: Arc::new(AtomicBool::new(false)), paused: Arc::default() };
+        let polled = handle.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("poll-{service}"))
+            .spawn(move || poll::run(&polled, &sender, &metrics))
+            .map_err(|error| KafkaError::ClientCreation(format!("cannot start the poll thread: {error}")))?;
+        Ok(Self { notices, handle, thread: Some(thread) })
+    }
+
+    /// The next notice; nothing once the poll thread has ended.
+    pub async fn next(&mut self) -> Option<Notice> {
+        self.notices.recv().await
+    }
+
+    /// For committing and the like from other tasks.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Leaves the group. Work must be finished and committed before; whatever still comes is dropped unread.
+    pub async fn close(mut self) {
+        self.handle.stop.store(true, Ordering::Relaxed);
+        // Dropping pending notices lets a waiting revoke go.
+        self.notices.close();
+        while self.notices.recv().await.is_some() {}
+        if let Some(thread) = self.thread.take() {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Handle {
+    /// Commits, and waits for the group coordinator's answer. `metadata` is kept beside each offset: ASCII, at most 4,096 bytes. Blocks.
+    pub fn commit(&self, offsets: &[(Partition, NextOffset)], metadata: &str) -> KafkaResult<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let list = Self::list(offsets)?;
+        if !metadata.is_empty() {
+            for (partition, _) in offsets {
+                if let Some(mut element) = list.find_partition(&partition.0, partition.1) {
+                    element.set_metadata(metadata);
+                }
+            }
+        }
+        self.consumer.commit(&list, CommitMode::Sync)
+    }
+
+    /// What the group has committed for a partition. Blocks.
+    pub fn committed(&self, partition: &Partition, timeout: Duration) -> KafkaResult<Committed> {
+        let list = self.consumer.committed_offsets(Self::partitions(partition), timeout)?;
+        let element = list.find_partition(&partition.0, partition.1);
+        let next = element.as_ref().and_then(|element| match element.offset() {
+            Offset::Offset(next) => Some(NextOffset(next)),
+            _ => None,
+        });
+        let metadata = element.map(|element| element.metadata().to_owned()).unwrap_or_default();
+        Ok(Committed { next, metadata })
+    }
+
+    /// Proof of membership for a transaction.
+    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
+    }
+
+    /// Stops delivery of a partition; what has been delivered stays with the service.
+    pub fn pause(&self, partition: &Partition) -> KafkaResult<()> {
+        self.paused().insert(partition.clone());
+        self.consumer.pause(&Self::partitions(partition))
+    }
+
+    /// Undoes [`Handle::pause`].
+    pub fn resume(&self, partition: &Partition) -> KafkaResult<()> {
+        self.paused().remove(partition);
+        self.consumer.resume(&Self::partitions(partition))
+    }
+
+    /// A partition went: whoever gets it next begins unpaused.
+    pub fn forget(&self, partition: &Partition) {
+        self.paused().remove(partition);
+    }
+
+    fn paused(&self) -> std::sync::MutexGuard<'_, HashSet<Partition>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Offsets as clients want them.
+    pub fn list(offsets: &[(Partition, NextOffset)]) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), next) in offsets {
+            list.add_partition_offset(topic, *partition, Offset::Offset(next.0))?;
+        }
+        Ok(list)
+    }
+
+    fn partitions(partition: &Partition) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&partition.0, partition.1);
+        list
+    }
+}

@@ -1,0 +1,106 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Message, TopicPartitionList};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::context::Context;
+use super::{Handle, Notice};
+use crate::record::Record;
+use crate::telemetry::ConsumerMetrics;
+
+/// A chunk is handed on at this many records or bytes, or when nothing more is at hand.
+const CHUNK_RECORDS: usize = 2_000;
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+const IDLE: Duration = Duration::from_millis(100);
+
+/// Polls until told to stop. Never blocks on the service: when it is busy, everything is paused and polling goes on, so the group stays alive.
+pub(super) fn run(group: &Handle, notices: &mpsc::Sender<Notice>, metrics: &ConsumerMetrics) {
+    let consumer = group.consumer.as_ref();
+    let mut topics: HashMap<String, Arc<str>> = HashMap::new();
+    let mut chunk: Vec<Record> = Vec::new();
+    let mut bytes = 0;
+    let mut held = false;
+    while !group.stop.load(Ordering::Relaxed) {
+        // With records at hand only what is already here is added to them.
+        let wait = if chunk.is_empty() { IDLE } else { Duration::ZERO };
+        let wait = if held { Duration::from_millis(10) } else { wait };
+        let polled = consumer.poll(wait);
+        let idle = polled.is_none();
+        match polled {
+            Some(Ok(message)) => {
+                let topic = match topics.get(message.topic()) {
+                    Some(topic) => topic.clone(),
+                    None => topics.entry(message.topic().to_owned()).or_insert_with(|| Arc::from(message.topic())).clone(),
+                };
+                let record = Record::copy(&message, topic);
+                bytes += record.size();
+                chunk.push(record);
+            }
+            Some(Err(error)) if is_fatal(consumer, &error) => {
+                let error = consumer.client().fatal_error().map_or(error, |(code, reason)| {
+                    tracing::error!(%code, reason, "the consumer cannot go on");
+                    KafkaError::MessageConsumptionFatal(code)
+                });
+                let _ = notices.blocking_send(Notice::Failed(error));
+                return;
+            }
+            Some(Err(error)) => tracing::warn!(%error, "poll"),
+            None => {}
+        }
+        if chunk.is_empty() || !(idle || chunk.len() >= CHUNK_RECORDS || bytes >= CHUNK_BYTES) {
+            continue;
+        }
+        let count = chunk.len();
+        match notices.try_send(Notice::Records(std::mem::take(&mut chunk))) {
+            Ok(()) => {
+                metrics.records.inc_by(count as u64);
+                bytes = 0;
+                if std::mem::take(&mut held) {
+                    set_paused(group, false);
+                }
+            }
+            Err(TrySendError::Full(Notice::Records(back))) => {
+                chunk = back;
+                if !held {
+                    held = true;
+                    set_paused(group, true);
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn is_fatal(consumer: &BaseConsumer<Context>, error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
+        || consumer.client().fatal_error().is_some()
+}
+
+/// Pauses everything, or resumes what the service itself has not paused.
+fn set_paused(group: &Handle, paused: bool) {
+    let Ok(assignment) = group.consumer.assignment() else { return };
+    let result = if paused {
+        group.consumer.pause(&assignment)
+    } else {
+        let held = group.paused();
+        let mut list = TopicPartitionList::new();
+        for element in assignment.elements() {
+            let partition = (Arc::from(element.topic()), element.partition());
+            if !held.contains(&partition) {
+                list.add_partition(element.topic(), element.partition());
+            }
+        }
+        group.consumer.resume(&list)
+    };
+    if let Err(error) = result {
+        tracing::warn!(%error, paused, "cannot change delivery");
+    }
+}

@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use aftersend_schemas::topics::{PARTITIONS, TopicSpec};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::client::producer_config;
+use crate::config::Config;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a topic cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// No broker answered.
+    #[error("kafka at {brokers} does not answer: {source}; check kafka.brokers and kafka.properties")]
+    Unreachable {
+        /// As configured.
+        brokers: String,
+        /// What the client says.
+        source: KafkaError,
+    },
+    /// The topic is not there.
+    #[error("topic {0} does not exist: run `aftersend migrate`")]
+    Missing(String),
+    /// The topic has another number of partitions.
+    #[error(
+        "topic {topic} has {found} partitions and needs {PARTITIONS}: a key must keep its partition, so the number cannot be changed; create the topics under another kafka.topic_prefix, let ingest write there, and replay"
+    )]
+    Partitions {
+        /// Its name.
+        topic: String,
+        /// Partitions it has.
+        found: usize,
+    },
+    /// Acknowledged would not mean safe.
+    #[error(
+        "topic {topic} has {replicas} replica(s) and min.insync.replicas = {min_insync}: a 2xx means something only with 3 and 2; raise them, or set kafka.allow_single_replica = true for a local broker"
+    )]
+    Replicas {
+        /// Its name.
+        topic: String,
+        /// Replicas it has.
+        replicas: usize,
+        /// As the topic or the broker sets it.
+        min_insync: u32,
+    },
+    /// The broker refused to create it.
+    #[error("cannot create topic {topic}: {code}")]
+    Create {
+        /// Its name.
+        topic: String,
+        /// What the broker says.
+        code: RDKafkaErrorCode,
+    },
+}
+
+fn client(config: &Config) -> Result<AdminClient<DefaultClientContext>, TopicError> {
+    let client = producer_config(config, "admin", 10_000);
+    client.create().map_err(|source| unreachable(config, source))
+}
+
+fn unreachable(config: &Config, source: KafkaError) -> TopicError {
+    TopicError::Unreachable { brokers: config.kafka.brokers.clone(), source }
+}
+
+/// What the cluster knows of its topics. Blocks for up to ten seconds; call it on a thread that may.
+pub fn metadata(config: &Config) -> Result<Metadata, TopicError> {
+    client(config)?.inner().fetch_metadata(None, TIMEOUT).map_err(|source| unreachable(config, source))
+}
+
+/// Creates the topics that are missing. Returns their names. Existing topics are checked and left as they are.
+pub async fn create_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<String>, TopicError> {
+    let admin = client(config)?;
+    let replicas = if config.kafka.allow_single_replica { 1 } else { 3 };
+    let new: Vec<NewTopic<'_>> = specs
+        .iter()
+        .map(|spec| {
+            let topic = NewTopic::new(&spec.name, PARTITIONS, TopicReplication::Fixed(replicas));
+            let topic = spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+            if replicas == 3 { topic.set("min.insync.replicas", "2") } else { topic }
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+    let results = admin.create_topics(&new, &options).await.map_err(|source| unreachable(config, source))?;
+    let mut created = Vec::new();
+    for result in results {
+        match result {
+            Ok(name) => created.push(name),
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, code)) => return Err(TopicError::Create { topic, code }),
+        }
+    }
+    Ok(created)
+}
+
+/// Refuses topics on which a promise would not hold.
+pub async fn check_topics(config: &Config, names: &[String]) -> Result<(), TopicError> {
+    let shared = config.clone();
+    let known =
+        tokio::task::spawn_blocking(move || metadata(&shared)).await.unwrap_or_else(|_| Err(unreachable(config, KafkaError::Canceled)))?;
+    let mut replicas = Vec::new();
+    for name in names {
+        let topic = known.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
+        let topic = topic.ok_or_else(|| TopicError::Missing(name.clone()))?;
+        let found = topic.partitions().len();
+        if i32::try_from(found) != Ok(PARTITIONS) {
+            return Err(TopicError::Partitions { topic: name.clone(), found });
+        }
+        replicas.push(topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0));
+    }
+    if config.kafka.allow_single_replica {
+        return Ok(());
+    }
+    let admin = client(config)?;
+    let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let described = admin.describe_configs(&resources, &AdminOptions::new().request_timeout(Some(TIMEOUT))).await;
+    let described = described.map_err(|source| unreachable(config, source))?;
+    for ((topic, replicas), settings) in names.iter().zip(replicas).zip(described) {
+        let setting = settings.ok().and_then(|settings| settings.get("min.insync.replicas")?.value.clone());
+        let min_insync = setting.and_then(|value| value.parse().ok()).unwrap_or(1);
+        if replicas < 3 || min_insync < 2 {
+            return Err(TopicError::Replicas { topic: topic.clone(), replicas, min_insync });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::config::{Config, Kafka};
+
+/// Largest request of either direction: a body of the accepted size, its headers and room for a batch around it.
+const MAX_MESSAGE_BYTES: &str = "5242880";
+
+/// What every client shares: brokers, the user's own settings, quiet logs.
+fn base(kafka: &Kafka, client_id: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (name, value) in &kafka.properties.0 {
+        config.set(name, value);
+    }
+    config
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("client.id", client_id)
+        .set("log.connection.close", "false")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("topic.metadata.refresh.interval.ms", "30000")
+        .set_log_level(RDKafkaLogLevel::Warning);
+    config
+}
+
+/// A producer that never writes a record twice by itself and gives up on it after `delivery_timeout_ms`.
+pub fn producer_config(config: &Config, service: &str, delivery_timeout_ms: u32) -> ClientConfig {
+    let mut client = base(&config.kafka, &client_id(config, service));
+    client
+        .set("enable.idempotence", "true")
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", "lz4")
+        .set("message.max.bytes", MAX_MESSAGE_BYTES)
+        .set("queue.buffering.max.kbytes", "65536")
+        .set("delivery.timeout.ms", delivery_timeout_ms.to_string())
+        .set("request.timeout.ms", delivery_timeout_ms.min(5_000).to_string())
+        .set("linger.ms", "2");
+    client
+}
+
+/// The processor's producer. Its transactional id is stable, so that a restart aborts what its predecessor left open.
+pub fn transactional_producer_config(config: &Config, service: &str, group: &str) -> ClientConfig {
+    let mut client = base(&config.kafka, &client_id(config, service));
+    client
+        .set("transactional.id", format!("{group}.{}", config.instance_name()))
+        .set("transaction.timeout.ms", "15000")
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", "lz4")
+        .set("message.max.bytes", MAX_MESSAGE_BYTES)
+        .set("queue.buffering.max.kbytes", "65536")
+        .set("linger.ms", "2");
+    client
+}
+
+/// A consumer whose offsets move only when we say so.
+pub fn consumer_config(config: &Config, service: &str, group: &str) -> ClientConfig {
+    let mut client = base(&config.kafka, &client_id(config, service));
+    client
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "15000")
+        .set("heartbeat.interval.ms", "2000")
+        .set("max.poll.interval.ms", "300000")
+        .set("queued.max.messages.kbytes", "32768")
+        .set("fetch.message.max.bytes", "1048576")
+        .set("fetch.wait.max.ms", "100")
+        .set("statistics.interval.ms", "5000");
+    // A static member keeps its partitions over a restart. A name that was not chosen may be shared by accident, and the second member would fence the first.
+    if let Some(instance) = &config.instance {
+        client.set("group.instance.id", instance);
+    }
+    client
+}
+
+fn client_id(config: &Config, service: &str) -> String {
+    format!("aftersend-{service}-{}", config.instance_name())
+}

@@ -1,0 +1,7 @@
+//! Kafka clients with the settings on which our promises rest.
+
+mod admin;
+mod client;
+
+pub use admin::{TopicError, check_topics, create_topics, metadata};
+pub use client::{consumer_config, producer_config, transactional_producer_config};

@@ -1,0 +1,15 @@
+//! How records travel: configuration, Kafka clients, the consumer loop, finished offsets, telemetry and shutdown. Every service is built of these.
+
+pub mod config;
+pub mod consumer;
+pub mod dead_letter;
+pub mod kafka;
+pub mod offsets;
+pub mod record;
+pub mod retry;
+pub mod shutdown;
+pub mod telemetry;
+
+mod clock;
+
+pub use clock::unix_millis;

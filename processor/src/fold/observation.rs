@@ -1,0 +1,122 @@
+use aftersend_schemas::address::Address;
+use aftersend_schemas::bounce::{BounceClass, Table};
+use aftersend_schemas::catalogue::{self, Evidence};
+use aftersend_schemas::event::Event;
+use aftersend_schemas::privacy::Privacy;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What one event says about a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// Unix seconds of the event.
+    pub at: u32,
+    /// Hash of the delivery id (of the event id where there is none): evidence is counted by distinct message.
+    pub message: u64,
+    /// Hash of the address the event is about; 0 if unknown or not kept.
+    pub address: u64,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A mail arrived.
+    Delivered,
+    /// A mail was opened.
+    Opened {
+        /// A machine said so itself.
+        machine: bool,
+    },
+    /// A link was followed.
+    Clicked {
+        /// Which link; 0 if unknown.
+        link: u32,
+        /// A machine said so itself.
+        machine: bool,
+    },
+    /// A goal was met.
+    Converted,
+    /// A mail bounced or is deferred.
+    Bounced {
+        /// What the text says.
+        class: BounceClass,
+        /// Percent.
+        confidence: u8,
+        /// True while the provider still tries.
+        deferred: bool,
+        /// The message's id, for people who look for it.
+        delivery_id: String,
+        /// Unix milliseconds of arrival.
+        received_at: i64,
+    },
+    /// Marked as spam.
+    Complained {
+        /// Unix milliseconds of arrival.
+        received_at: i64,
+    },
+    /// Wants no more mail.
+    Unsubscribed,
+    /// Wants mail again.
+    Subscribed,
+    /// Something on another channel.
+    Elsewhere {
+        /// Its name.
+        channel: String,
+        /// Delivered, clicked, opened or converted: the channel reaches the person. False: it bounced.
+        reached: bool,
+    },
+    /// Only that the person was written to, under this address.
+    Seen,
+}
+
+/// Longest delivery id that is kept.
+const DELIVERY_ID_BYTES: usize = 64;
+
+impl Observation {
+    /// What an event says. Nothing for an undated event: it is no evidence.
+    pub fn of(event: &Event<'_>, received_at: i64, privacy: &Privacy) -> Option<Self> {
+        let at = u32::try_from(event.time.seconds()?).ok()?;
+        let delivery_id = event.delivery_id();
+        let message = xxh3_64(delivery_id.as_deref().unwrap_or(&event.event_id).as_bytes());
+        let address = event.address().and_then(|text| Address::read(&text));
+        let address = address.and_then(|address| privacy.compare_hash(&address)).unwrap_or_default();
+        let machine = |names: &[&str]| names.iter().any(|name| event.boolean(name) == Some(true));
+        let evidence = catalogue::evidence(&event.metric);
+        let fact = match (event.object_type.as_ref(), evidence) {
+            // Consent belongs to the person, whatever channel changed it.
+            (_, Evidence::Unsubscribed) => Fact::Unsubscribed,
+            (_, Evidence::Subscribed) => Fact::Subscribed,
+            ("email", Evidence::Delivered) => Fact::Delivered,
+            ("email", Evidence::Opened) => Fact::Opened { machine: machine(&["prefetched"]) },
+            ("email", Evidence::Clicked) => {
+                let link = event.text("link_id").or_else(|| event.text("href"));
+                let link = link.map_or(0, |link| (xxh3_64(link.as_bytes()) >> 32) as u32);
+                Fact::Clicked { link, machine: machine(&["machine"]) }
+            }
+            ("email", Evidence::Converted) => Fact::Converted,
+            ("email", Evidence::Complained) => Fact::Complained { received_at },
+            ("email", Evidence::Bounced | Evidence::Deferred) => {
+                let text = event.failure_message().unwrap_or_default();
+                let verdict = Table::builtin().classify_for("email", &text);
+                Fact::Bounced {
+                    class: verdict.class,
+                    confidence: verdict.confidence,
+                    deferred: evidence == Evidence::Deferred,
+                    delivery_id: cut(delivery_id.as_deref().unwrap_or_default(), DELIVERY_ID_BYTES).to_owned(),
+                    received_at,
+                }
+            }
+            (
+                channel @ ("push" | "sms" | "whatsapp" | "in_app" | "slack"),
+                Evidence::Delivered | Evidence::Opened | Evidence::Clicked | Evidence::Converted | Evidence::Bounced,
+            ) => Fact::Elsewhere { channel: channel.to_owned(), reached: evidence != Evidence::Bounced },
+            _ => Fact::Seen,
+        };
+        Some(Self { at, message, address, fact })
+    }
+}
+
+fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}

@@ -1,0 +1,50 @@
+use std::collections::HashMap;
+
+use aftersend_schemas::profile::EmailState;
+
+use super::metrics::ProcessorMetrics;
+use crate::fold::State;
+
+/// What is known of a person: evidence, and the last verdict's state for the gauge.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) state: State,
+    pub(super) email: EmailState,
+}
+
+/// The people of the assigned partitions, as last committed.
+pub(super) struct Store {
+    partitions: HashMap<i32, HashMap<String, Known>>,
+    metrics: ProcessorMetrics,
+}
+
+impl Store {
+    pub(super) fn new(metrics: ProcessorMetrics) -> Self {
+        Self { partitions: HashMap::new(), metrics }
+    }
+
+    pub(super) fn get(&self, partition: i32, person: &str) -> Option<&Known> {
+        self.partitions.get(&partition)?.get(person)
+    }
+
+    pub(super) fn put(&mut self, partition: i32, person: String, known: Known) {
+        let email = known.email;
+        let before = self.partitions.entry(partition).or_default().insert(person, known);
+        self.metrics.moved(before.map(|before| before.email), Some(email));
+    }
+
+    /// Forgets a partition that went: its next owner writes it from now on.
+    pub(super) fn drop_partition(&mut self, partition: i32) {
+        for known in self.partitions.remove(&partition).into_iter().flat_map(HashMap::into_values) {
+            self.metrics.moved(Some(known.email), None);
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        for partition in self.partitions.keys().copied().collect::<Vec<_>>() {
+            self.drop_partition(partition);
+        }
+    }
+}

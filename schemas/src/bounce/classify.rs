@@ -1,0 +1,116 @@
+//! One text against one table: find the phrases and codes, take the first rule that holds.
+
+use super::class::BounceClass;
+use super::codes::{self, Codes};
+use super::compile::{MAX_RULES, Rule};
+use super::fold::fold;
+use super::table::Table;
+use super::words::PADDING;
+
+/// How much of a text is read. Real failure texts are far shorter; longer ones quote the same words hop after hop.
+pub const HEAD_BYTES: usize = 8 * 1024;
+
+/// Texts up to this length are folded in a small buffer.
+const SHORT_BYTES: usize = 512;
+
+/// The most confidence, in percent, a hard verdict gets on a text longer than [`HEAD_BYTES`]: what was not read might hold a throttle or block
+/// phrase. Below 80, so such a verdict never leads to an irreversible call by itself.
+pub const HEAD_ONLY_CONFIDENCE: u8 = 75;
+
+/// The rule named by verdicts on texts that no rule decides.
+pub const UNMATCHED: &str = "unmatched";
+
+/// What a text was taken to mean, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict<'t> {
+    /// The class.
+    pub class: BounceClass,
+    /// The id of the rule that decided, or [`UNMATCHED`].
+    pub rule: &'t str,
+    /// Percent, 0 to 100; 0 for [`UNMATCHED`].
+    pub confidence: u8,
+}
+
+/// Two bits for each rule: its `phrases` are satisfied, its `also` are satisfied.
+#[derive(Clone, Debug)]
+pub(super) struct Hits {
+    phrases: [u64; MAX_RULES / 64],
+    also: [u64; MAX_RULES / 64],
+}
+
+impl Default for Hits {
+    fn default() -> Self {
+        Self { phrases: [0; MAX_RULES / 64], also: [0; MAX_RULES / 64] }
+    }
+}
+
+impl Hits {
+    pub(super) fn set(&mut self, rule: u16, also: bool) {
+        let bits = if also { &mut self.also } else { &mut self.phrases };
+        bits[usize::from(rule) / 64] |= 1 << (rule % 64);
+    }
+}
+
+/// Asks the rules of `channels`, and where none decides, those of `otherwise`.
+pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &str) -> Verdict<'t> {
+    let head = head(text);
+    let codes = codes::scan(head);
+    // Clearing eight kilobytes costs more than classifying a usual text: take them only when needed.
+    let hits = if head.len() <= SHORT_BYTES {
+        hits(table, head, &mut [0; SHORT_BYTES + 2 + PADDING])
+    } else {
+        hits(table, head, &mut [0; HEAD_BYTES + 2 + PADDING])
+    };
+    let verdict = first(table, &hits, &codes, channels).or_else(|| first(table, &hits, &codes, otherwise & !channels)).unwrap_or(Verdict {
+        class: BounceClass::Undetermined,
+        rule: UNMATCHED,
+        confidence: 0,
+    });
+    if verdict.class.is_hard() && head.len() < text.len() {
+        return Verdict { confidence: verdict.confidence.min(HEAD_ONLY_CONFIDENCE), ..verdict };
+    }
+    verdict
+}
+
+fn hits(table: &Table, head: &[u8], folded: &mut [u8]) -> Hits {
+    let room = folded.len() - PADDING;
+    let used = fold(head, &mut folded[..room]);
+    let mut hits = table.free.clone();
+    table.words.find(&folded[..used + PADDING], |phrase| {
+        for used in &table.uses[phrase] {
+            hits.set(used.rule, used.also);
+        }
+    });
+    hits
+}
+
+/// At most [`HEAD_BYTES`], cut between characters.
+fn head(text: &str) -> &[u8] {
+    let mut end = text.len().min(HEAD_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text.as_bytes()[..end]
+}
+
+fn first<'t>(table: &'t Table, hits: &Hits, codes: &Codes, channels: u8) -> Option<Verdict<'t>> {
+    let blocks = table.rules.chunks(64).zip(hits.phrases.iter().zip(&hits.also));
+    for (rules, (phrases, also)) in blocks {
+        let mut candidates = phrases & also;
+        while candidates != 0 {
+            let rule = &rules[candidates.trailing_zeros() as usize];
+            if holds(rule, codes, channels) {
+                return Some(Verdict { class: rule.class, rule: &rule.id, confidence: rule.confidence });
+            }
+            candidates &= candidates - 1;
+        }
+    }
+    None
+}
+
+/// The conditions other than words.
+fn holds(rule: &Rule, codes: &Codes, channels: u8) -> bool {
+    let enhanced = || codes.enhanced.is_some_and(|code| rule.codes.iter().any(|pattern| pattern.matches(code)));
+    let basic = || codes.basic.is_some_and(|code| rule.basic.iter().any(|pattern| pattern.matches(code)));
+    rule.channels & channels != 0 && (rule.codes.is_empty() || enhanced()) && (rule.basic.is_empty() || basic())
+}

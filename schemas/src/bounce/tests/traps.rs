@@ -1,0 +1,108 @@
+//! Texts that fool a naive classifier.
+
+use super::super::codes::{Codes, Enhanced, scan};
+use super::super::{HEAD_BYTES, HEAD_ONLY_CONFIDENCE, Table};
+use super::BounceClass::{self, *};
+use super::class;
+
+const TRAPS: &[(BounceClass, &str)] = &[
+    // codes that contradict each other or the words
+    (Transient, "550 4.4.7 QUEUE.Expired; message expired after 48 hours"),
+    (Transient, "550 5.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional messages"),
+    (Transient, "554 5.4.7 [internal] message timeout (last transfail: 454 4.4.4 [internal] no MX or A for domain)"),
+    (HardRecipient, "550 5.4.1 Recipient address rejected: Access denied"),
+    (Transient, "550 5.4.1 no answer from host"),
+    (HardRecipient, "550 5.1.0 user unknown"),
+    (Undetermined, "550 5.1.0 something else"),
+    (PolicySender, "550 5.1.0 sender rejected"),
+    (PolicySender, "550 5.1.7 bad syntax"),
+    (PolicySender, "550 5.1.8 user unknown"),
+    (BlockContent, "554 5.7.1 rejected: spam content"),
+    (PolicySender, "550 5.7.26 not accepted"),
+    (HardRecipient, "550 5.5.0 Requested action not taken: mailbox unavailable"),
+    (Transient, "450 Requested mail action not taken: mailbox unavailable"),
+    // addresses and versions are no codes
+    (Undetermined, "rejected by 5.1.1.1"),
+    (Undetermined, "rejected by [10.5.1.1]"),
+    (Undetermined, "rejected by mx (Exim 4.94.2)"),
+    (Undetermined, "rejected by mx (Postfix 5.1.1)"),
+    (Undetermined, "rejected by v5.1.1"),
+    (Undetermined, "rejected by 5.1.1@mx5.1.1.example"),
+    (Undetermined, "554 rejected on 5.1.2024"),
+    (Undetermined, "rejected, id 35501"),
+    // several hops: the first enhanced code counts
+    (HardRecipient, "550 5.1.1 unknown here; earlier hop said 451 4.3.0"),
+    (Transient, "451 4.3.0 here; earlier hop said 550 5.1.1"),
+    (HardRecipient, "250 2.1.5 ok, then 550 5.1.1"),
+    // addresses are no evidence
+    (HardRecipient, "550 5.1.1 <spam@blocked.example>: unknown"),
+    (Undetermined, "550 no-such-user@example.com"),
+    (HardRecipient, "550 User (someone@example.com) unknown."),
+    // spelling
+    (HardRecipient, "550 MAILBOX\r\n NOT   FOUND"),
+    (HardRecipient, "550 this user doesn\u{2019}t have a mail account"),
+    (HardRecipient, "550-5.1.1 The email account that you tried to reach\r\n550 5.1.1 does not exist"),
+    (Undetermined, "550 antispamcloud relay"),
+    // no evidence about a mailbox
+    (Admin, "Variable 'customer.name' is missing"),
+    (Admin, "Message limit exceeded"),
+    (Undetermined, "NoDevicesSynced"),
+    (Undetermined, "550"),
+    (Undetermined, ""),
+];
+
+#[test]
+fn traps_are_seen_through() {
+    let wrong: Vec<String> = TRAPS
+        .iter()
+        .map(|(expected, text)| (expected, text, Table::builtin().classify(text)))
+        .filter(|(expected, _, verdict)| verdict.class != **expected)
+        .map(|(expected, text, verdict)| format!("{text:?}: {} by {}, expected {expected}", verdict.class, verdict.rule))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_ambiguous_mailbox_unavailable_has_low_confidence() {
+    assert_eq!(Table::builtin().classify("550 5.5.0 Requested action not taken: mailbox unavailable").confidence, 60);
+}
+
+#[test]
+fn channel_keeps_vocabularies_apart() {
+    let table = Table::builtin();
+    assert_eq!(table.classify_for("push", "NotRegistered").class, HardRecipient);
+    assert_eq!(table.classify_for("Push", "Unavailable").class, Transient);
+    assert_eq!(table.classify_for("email", "NotRegistered").class, Undetermined);
+    assert_eq!(table.classify_for("sms", "Twilio Error 30005: Unknown destination handset").class, HardRecipient);
+    assert_eq!(table.classify_for("fax", "Twilio Error 30005: Unknown destination handset").class, Undetermined);
+    assert_eq!(table.classify_for("slack", "channel_not_found").class, Admin);
+    // Words that two channels share mean the mailbox unless the channel says otherwise.
+    assert_eq!(table.classify_for("push", "QUOTA_EXCEEDED").class, Transient);
+    assert_eq!(table.classify("quota exceeded").class, MailboxFull);
+    assert_eq!(table.classify_for("slack", "user_not_found").class, Admin);
+    assert_eq!(table.classify("550 user not found").class, HardRecipient);
+    assert_eq!(table.classify("NotRegistered").class, HardRecipient);
+}
+
+#[test]
+fn only_the_head_is_read_and_a_hard_verdict_on_it_stays_grey() {
+    let hops = "550 5.4.1 [2001:db8::1] said: Recipient address rejected: Access denied; ".repeat(200);
+    assert!(hops.len() > HEAD_BYTES);
+    let verdict = Table::builtin().classify(&hops);
+    assert_eq!((verdict.class, verdict.confidence), (HardRecipient, HEAD_ONLY_CONFIDENCE));
+    let far = format!("{}550 5.1.1 user unknown", "x ".repeat(HEAD_BYTES));
+    assert_eq!(class(&far), Undetermined);
+    let megabytes = "é".repeat(3 << 20);
+    assert_eq!(class(&megabytes), Undetermined);
+}
+
+#[test]
+fn the_first_code_of_each_kind_is_read() {
+    let enhanced = |class, subject, detail| Some(Enhanced { class, subject, detail });
+    assert_eq!(scan(b"550-5.7.1 x"), Codes { enhanced: enhanced(5, 7, 1), basic: Some(550) });
+    assert_eq!(scan(b"(#5.1.1)"), Codes { enhanced: enhanced(5, 1, 1), basic: None });
+    assert_eq!(scan(b"4.7.650."), Codes { enhanced: enhanced(4, 7, 650), basic: None });
+    assert_eq!(scan(b" 605 x"), Codes { enhanced: None, basic: Some(605) });
+    assert_eq!(scan(b"id 605 x"), Codes::default());
+    assert_eq!(scan(b"5.1.1234 5.8.1 5.1 5..1 (554.30)"), Codes::default());
+}

@@ -1,0 +1,154 @@
+//! All phrases of a table found in a folded text, without allocation.
+//!
+//! Every phrase begins with a word. Phrases are kept by their first 12, 8 or 4 bytes, whichever they fill, so a word of the text that
+//! begins like any phrase costs three look-ups and a comparison with the one or two phrases that begin just like it, and other words
+//! cost one test of a bit. An automaton over all phrases (aho-corasick) was tried first: no faster as a DFA of several megabytes,
+//! slower as a contiguous NFA, and sixteen times slower to build.
+
+use super::fold::SEPARATOR;
+
+/// How many bytes of a text one comparison takes.
+const STEP: usize = 16;
+
+/// Zero bytes that must follow a folded text, so that every word can be read as one number.
+pub(super) const PADDING: usize = STEP;
+
+/// How many first bytes choose the bucket, longest first.
+const KEYS: [usize; 3] = [12, 8, 4];
+
+/// The number of buckets is a power of two: the top bits of a hash choose one.
+const BUCKET_BITS: u32 = 10;
+const BUCKETS: usize = 1 << BUCKET_BITS;
+
+/// The phrases of a table.
+#[derive(Clone, Debug)]
+pub(super) struct Words {
+    /// One bit for each bucket of four first bytes that any phrase has.
+    begun: Box<[u64; BUCKETS / 64]>,
+    by_key: [Buckets; KEYS.len()],
+    /// Phrases shorter than every key: compared at every word. None in the built-in table.
+    short: Vec<Phrase>,
+}
+
+/// Phrases that fill one key length.
+#[derive(Clone, Debug)]
+struct Buckets {
+    /// The bytes of a word that choose the bucket.
+    mask: u128,
+    /// `phrases[starts[n]..starts[n + 1]]` is bucket n.
+    starts: Vec<u32>,
+    phrases: Vec<Phrase>,
+}
+
+#[derive(Clone, Debug)]
+struct Phrase {
+    number: usize,
+    /// The first sixteen bytes, and which of them count.
+    head: u128,
+    mask: u128,
+    /// Bytes after the first sixteen.
+    rest: Box<[u8]>,
+}
+
+impl Words {
+    /// Takes folded phrases; they are reported by their position.
+    pub(super) fn new(folded: &[Vec<u8>]) -> Self {
+        let of_length = |from: usize, to: usize| {
+            let numbered = folded.iter().enumerate();
+            numbered.filter(move |(_, bytes)| (from..to).contains(&bytes.len())).map(|(number, bytes)| Phrase::new(number, bytes))
+        };
+        let [long, middle, least] = KEYS;
+        let mut begun = Box::new([0; BUCKETS / 64]);
+        for phrase in of_length(least, usize::MAX) {
+            let bucket = bucket(phrase.head & low_bytes(least));
+            begun[bucket / 64] |= 1 << (bucket % 64);
+        }
+        Self {
+            begun,
+            by_key: [
+                Buckets::new(long, of_length(long, usize::MAX)),
+                Buckets::new(middle, of_length(middle, long)),
+                Buckets::new(least, of_length(least, middle)),
+            ],
+            short: of_length(0, least).collect(),
+        }
+    }
+
+    /// Calls `found` with the number of every phrase in the text, as often as it occurs. `folded` is the text and [`PADDING`].
+    pub(super) fn find(&self, folded: &[u8], mut found: impl FnMut(usize)) {
+        let mut rest = folded;
+        // A word begins after a separator, or with any character of a script without spaces.
+        while let Some(at) = rest.iter().position(|&byte| byte == SEPARATOR || byte >= 0xC0) {
+            let next = &rest[at + 1..];
+            self.at_word(if rest[at] == SEPARATOR { next } else { &rest[at..] }, &mut found);
+            rest = next;
+        }
+    }
+
+    #[inline]
+    fn at_word(&self, folded: &[u8], found: &mut impl FnMut(usize)) {
+        let Some((word, rest)) = folded.split_first_chunk::<STEP>() else { return };
+        let word = u128::from_le_bytes(*word);
+        let begun = bucket(word & low_bytes(KEYS[KEYS.len() - 1]));
+        if self.begun[begun / 64] >> (begun % 64) & 1 == 1 {
+            for phrase in self.by_key.iter().flat_map(|buckets| buckets.of(word)) {
+                if phrase.begins(word, rest) {
+                    found(phrase.number);
+                }
+            }
+        }
+        for phrase in &self.short {
+            if phrase.begins(word, rest) {
+                found(phrase.number);
+            }
+        }
+    }
+}
+
+impl Buckets {
+    fn new(key: usize, phrases: impl Iterator<Item = Phrase>) -> Self {
+        let mask = low_bytes(key);
+        let mut phrases: Vec<(usize, Phrase)> = phrases.map(|phrase| (bucket(phrase.head & mask), phrase)).collect();
+        phrases.sort_by_key(|(bucket, _)| *bucket);
+        let mut starts = vec![0; BUCKETS + 1];
+        for (bucket, _) in &phrases {
+            starts[bucket + 1] += 1;
+        }
+        let mut total = 0;
+        for start in &mut starts {
+            total += *start;
+            *start = total;
+        }
+        Self { mask, starts, phrases: phrases.into_iter().map(|(_, phrase)| phrase).collect() }
+    }
+
+    #[inline]
+    fn of(&self, word: u128) -> &[Phrase] {
+        let bucket = bucket(word & self.mask);
+        &self.phrases[self.starts[bucket] as usize..self.starts[bucket + 1] as usize]
+    }
+}
+
+impl Phrase {
+    fn new(number: usize, bytes: &[u8]) -> Self {
+        let taken = bytes.len().min(STEP);
+        let mut head = [0; STEP];
+        head[..taken].copy_from_slice(&bytes[..taken]);
+        Self { number, head: u128::from_le_bytes(head), mask: low_bytes(taken), rest: bytes[taken..].into() }
+    }
+
+    #[inline]
+    fn begins(&self, word: u128, rest: &[u8]) -> bool {
+        word & self.mask == self.head && (self.rest.is_empty() || rest.starts_with(&self.rest))
+    }
+}
+
+const fn low_bytes(count: usize) -> u128 {
+    if count >= STEP { u128::MAX } else { (1 << (8 * count)) - 1 }
+}
+
+/// Multiplicative hashing of both halves.
+const fn bucket(word: u128) -> usize {
+    let mixed = (word as u64 ^ ((word >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> (u64::BITS - BUCKET_BITS)) as usize
+}

@@ -1,0 +1,156 @@
+//! Whom an event is about: the key of its record, and the person behind it where there is one.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::address::Address;
+use crate::event::Event;
+use crate::privacy::Privacy;
+
+/// Under which of its names a person is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// The workspace's own id.
+    Id,
+    /// Customer.io's canonical id.
+    Cio,
+    /// The keyed hash of an address: nothing else is known.
+    Email,
+}
+
+impl Namespace {
+    /// As it stands in keys and columns.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Cio => "cio",
+            Self::Email => "email",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Id, Self::Cio, Self::Email].into_iter().find(|namespace| namespace.as_str() == text)
+    }
+}
+
+/// A person: one set of evidence, one score. The text form `workspace:namespace:id` is the key of `profiles` and `track-ledger`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Person {
+    /// Configured name of the Customer.io workspace; has no colon.
+    pub workspace: String,
+    /// What `id` is.
+    pub namespace: Namespace,
+    /// The id in its namespace; never empty, may contain colons.
+    pub id: String,
+}
+
+impl Person {
+    /// Reads the text form.
+    pub fn parse(key: &str) -> Option<Self> {
+        let (workspace, rest) = key.split_once(':')?;
+        let (namespace, id) = rest.split_once(':')?;
+        let namespace = Namespace::parse(namespace)?;
+        (!workspace.is_empty() && !id.is_empty()).then(|| Self { workspace: workspace.into(), namespace, id: id.into() })
+    }
+}
+
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.workspace, self.namespace.as_str(), self.id)
+    }
+}
+
+/// The subject of an event, by one order everywhere (DESIGN decision 3): the customer's id, Customer.io's id, the address, the message, the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// `customer_id`, else `identifiers.id`.
+    Id(Cow<'a, str>),
+    /// `identifiers.cio_id`, without a prefix.
+    Cio(Cow<'a, str>),
+    /// The stored hash of the address.
+    Email(String),
+    /// No person: the message.
+    Delivery(Cow<'a, str>),
+    /// No person and no message: the event.
+    Event(Cow<'a, str>),
+}
+
+impl<'a> Subject<'a> {
+    /// Finds the subject of an event.
+    pub fn of(event: &Event<'a>, privacy: &Privacy) -> Self {
+        if let Some(id) = event.text("customer_id").or_else(|| event.identifier("id")) {
+            return Self::Id(id);
+        }
+        if let Some(cio_id) = event.identifier("cio_id") {
+            return Self::Cio(cio_id);
+        }
+        let address = event.address().and_then(|text| Address::read(&text));
+        if let Some(hash) = address.and_then(|address| privacy.hash(&address, event.time.seconds())) {
+            return Self::Email(hash);
+        }
+        match event.delivery_id() {
+            Some(delivery) => Self::Delivery(delivery),
+            None => Self::Event(event.event_id.clone()),
+        }
+    }
+
+    /// The key of the record in `raw`: never empty, and never an address that was put there by us.
+    pub fn key(&self) -> Cow<'_, str> {
+        match self {
+            Self::Id(text) | Self::Delivery(text) | Self::Event(text) => Cow::Borrowed(text),
+            Self::Cio(cio_id) => Cow::Owned(format!("cio_{cio_id}")),
+            Self::Email(hash) => Cow::Owned(format!("email:{hash}")),
+        }
+    }
+
+    /// The person, where the subject is one. `record_key` is the key under which `raw` holds the event: a person known only by an address keeps the id in
+    /// it, whatever hash key is in force when the record is read again.
+    pub fn person(&self, workspace: &str, record_key: &str) -> Option<Person> {
+        let (namespace, id) = match self {
+            Self::Id(id) => (Namespace::Id, id.as_ref()),
+            Self::Cio(id) => (Namespace::Cio, id.as_ref()),
+            Self::Email(hash) => (Namespace::Email, record_key.strip_prefix("email:").unwrap_or(hash)),
+            Self::Delivery(_) | Self::Event(_) => return None,
+        };
+        Some(Person { workspace: workspace.into(), namespace, id: id.into() })
+    }
+}
+
+/// True if `customer_id` and `identifiers.id` are both there and differ.
+pub fn identifiers_differ(event: &Event<'_>) -> bool {
+    matches!((event.text("customer_id"), event.identifier("id")), (Some(a), Some(b)) if a != b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::privacy;
+
+    fn key(data: &str) -> String {
+        let body = format!(r#"{{"object_type":"email","metric":"sent","event_id":"ev","timestamp":1770000000,"data":{data}}}"#);
+        Subject::of(&Event::read(body.as_bytes()).unwrap(), &privacy::for_tests()).key().into_owned()
+    }
+
+    #[test]
+    fn the_key_follows_one_order_and_is_never_an_address_of_ours() {
+        assert_eq!(key(r#"{"customer_id":" u-1 ","identifiers":{"id":"u-2"}}"#), "u-1");
+        assert_eq!(key(r#"{"customer_id":"","identifiers":{"id":7}}"#), "7");
+        assert_eq!(key(r#"{"customer_id":"","identifiers":{"id":null,"cio_id":"ab01"},"recipient":"x@y.example"}"#), "cio_ab01");
+        let hashed = key(r#"{"recipient":"X@y.example","delivery_id":"d"}"#);
+        assert!(hashed.starts_with("email:") && hashed.len() == 38, "{hashed}");
+        assert_eq!(hashed, key(r#"{"identifiers":{"email":"x@Y.example"}}"#));
+        assert_eq!(key(r#"{"delivery_id":"d"}"#), "d");
+        assert_eq!(key("{}"), "ev");
+    }
+
+    #[test]
+    fn a_person_survives_its_text_form_and_messages_are_no_persons() {
+        let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "a:b".into() };
+        assert_eq!(Person::parse(&person.to_string()).unwrap(), person);
+        assert_eq!(Person::parse("default:nobody:1"), None);
+        assert_eq!(Subject::Delivery("d".into()).person("default", "d"), None);
+        let kept = Subject::Email("new".into()).person("default", "email:old").unwrap();
+        assert_eq!(kept.id, "old");
+    }
+}

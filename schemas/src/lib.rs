@@ -1,0 +1,23 @@
+//! What travels through Aftersend: how an event is read, whom it is about, what it is evidence of, and the records and rows made of it.
+//!
+//! Nothing here does I/O or looks at a clock: time and data are arguments, so that a replay gives the same bytes.
+
+pub mod address;
+pub mod bounce;
+pub mod catalogue;
+pub mod event;
+pub mod event_time;
+pub mod headers;
+pub mod identity;
+pub mod json;
+pub mod ledger;
+pub mod migrations;
+pub mod outcome;
+pub mod privacy;
+pub mod profile;
+pub mod rows;
+pub mod topics;
+pub mod track_call;
+mod versioned;
+
+pub use versioned::DecodeError;

@@ -1,0 +1,186 @@
+//! The record in `profiles`: a person's evidence (opaque to everyone but the processor) and what it amounted to at a stated time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::DecodeError;
+use crate::identity::Person;
+use crate::versioned;
+
+const VERSION: u8 = 1;
+
+/// One person, as of one moment. The key of the record is the person's text form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileRecord {
+    /// Whom it is about.
+    pub person: Person,
+    /// Unix seconds of event or stream time at which the evaluation was made.
+    pub as_of: i64,
+    /// Changes whenever the policy does.
+    pub policy_version: u32,
+    /// What the evidence amounts to at `as_of`.
+    pub evaluation: Evaluation,
+    /// The evidence, in the processor's own versioned encoding.
+    pub state: Vec<u8>,
+}
+
+/// The verdict on a person's e-mail. Ordered as they take precedence, strongest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmailState {
+    /// No evidence yet.
+    Unknown,
+    /// Score of 70 and more.
+    Healthy,
+    /// Score from 40 to 69, or recent soft bounces.
+    Watch,
+    /// Score below 40.
+    Degraded,
+    /// Nobody clicked for longer than the sunset limit, in spite of enough mail.
+    Sunset,
+    /// Repeated soft bounces over days: no mail until a delivery or the retry window.
+    Failing,
+    /// A hard bounce that is not certain: no mail, nothing irreversible.
+    Grey,
+    /// A hard bounce: the address is gone.
+    Dead,
+    /// The person does not want mail.
+    Unsubscribed,
+    /// The person marked mail as spam.
+    Complained,
+}
+
+impl EmailState {
+    /// Every state, weakest first.
+    pub const ALL: [Self; 10] = [
+        Self::Unknown,
+        Self::Healthy,
+        Self::Watch,
+        Self::Degraded,
+        Self::Sunset,
+        Self::Failing,
+        Self::Grey,
+        Self::Dead,
+        Self::Unsubscribed,
+        Self::Complained,
+    ];
+
+    /// As it stands in columns, attributes and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Watch => "watch",
+            Self::Degraded => "degraded",
+            Self::Sunset => "sunset",
+            Self::Failing => "failing",
+            Self::Grey => "grey",
+            Self::Dead => "dead",
+            Self::Unsubscribed => "unsubscribed",
+            Self::Complained => "complained",
+        }
+    }
+}
+
+/// A named part of the score.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contribution {
+    /// `validity`, `engagement`, `pressure` or `gate`.
+    pub name: String,
+    /// Tenths of a point that this part adds (a gate takes away).
+    pub tenths: i32,
+    /// The evidence behind it, in words.
+    pub evidence: String,
+}
+
+/// Why something irreversible may be done to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A certain hard bounce of the address in use.
+    HardBounce,
+    /// A spam complaint.
+    Complaint,
+}
+
+impl Cause {
+    /// As it stands in `track-calls` and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HardBounce => "hard_bounce",
+            Self::Complaint => "complaint",
+        }
+    }
+}
+
+/// A verdict on which an irreversible call may rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What happened.
+    pub cause: Cause,
+    /// Unix seconds of the event.
+    pub at: i64,
+    /// Earliest arrival (Unix milliseconds) of a record behind it: holds and age limits count from here, so that no replay acts late.
+    pub received_at: i64,
+}
+
+/// What the evidence amounts to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// 0 to 100.
+    pub score: u8,
+    /// The verdict on e-mail.
+    pub state: EmailState,
+    /// False if mail to the known address will not arrive or must not be sent (consent is not part of it).
+    pub email_deliverable: bool,
+    /// False if promotional mail should stop (sunset and consent included).
+    pub email_promotional_ok: bool,
+    /// The channel to prefer; empty if none is known.
+    pub best_channel: String,
+    /// Why the state is what it is, in one line.
+    pub reason: String,
+    /// The parts of the score.
+    pub contributions: Vec<Contribution>,
+    /// What an irreversible call would rest on, strongest cause first.
+    pub verdict: Option<Verdict>,
+    /// The facts that are written back as attributes.
+    pub facts: Facts,
+}
+
+/// Facts about a person, all from event times (Unix seconds).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Facts {
+    /// Last hard bounce of the address in use.
+    pub hard_bounced_at: Option<i64>,
+    /// Last bounce of any kind.
+    pub bounced_at: Option<i64>,
+    /// Its message; empty if unknown.
+    pub last_bounce_delivery_id: String,
+    /// First complaint.
+    pub complained_at: Option<i64>,
+    /// Complaints about distinct messages.
+    pub complaint_count: u32,
+    /// Set while the person is unsubscribed.
+    pub unsubscribed_at: Option<i64>,
+    /// Last click by a human.
+    pub last_click_at: Option<i64>,
+    /// Last click, conversion or human open.
+    pub last_engaged_at: Option<i64>,
+    /// Which of these it was; empty if none.
+    pub last_engaged_metric: String,
+    /// Engaged within 30 days before the evaluation.
+    pub engaged_30d: bool,
+    /// Distinct messages delivered in the 90 days before the evaluation.
+    pub delivered_90d: u32,
+}
+
+impl ProfileRecord {
+    /// The record's value.
+    pub fn encode(&self) -> Vec<u8> {
+        versioned::encode(VERSION, self)
+    }
+
+    /// Reads a value written by this or an earlier release.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        versioned::decode(VERSION, bytes)
+    }
+}

@@ -1,0 +1,204 @@
+//! What each table takes from which topic. Pure.
+
+use aftersend_pipeline::record::Record;
+use aftersend_schemas::headers::{self, Received};
+use aftersend_schemas::outcome::Normaliser;
+use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::rows::{DeadLetter, MessageOutcome, Position, Profile, RawEvent, TrackCallRow};
+use aftersend_schemas::topics::Topics;
+use aftersend_schemas::track_call::TrackCall;
+use clickhouse::RowOwned;
+use serde::Serialize;
+
+/// Names of the tables that are filled.
+pub const TABLES: [&str; 5] = [Outcomes::NAME, RawEvents::NAME, Profiles::NAME, DeadLetters::NAME, TrackCalls::NAME];
+
+/// Why a record makes no row: a fixed word.
+pub(super) type Unreadable = &'static str;
+
+/// One table: its name, its topic, and how a record becomes a row.
+pub(super) trait Table: Send + Sync + 'static {
+    const NAME: &'static str;
+    type Row: RowOwned + clickhouse::RowWrite + Serialize + Send + Sync + 'static;
+
+    fn topic(topics: &Topics) -> String;
+
+    /// The row, or nothing for a tombstone.
+    fn row(&self, record: &Record, epoch: u32) -> Result<Option<Self::Row>, Unreadable>;
+}
+
+/// `message_outcomes`
+pub(super) struct Outcomes(pub(super) Normaliser);
+/// `raw_events`
+pub(super) struct RawEvents;
+/// `profiles`
+pub(super) struct Profiles;
+/// `dead_letters`
+pub(super) struct DeadLetters;
+/// `track_calls`
+pub(super) struct TrackCalls;
+
+impl Table for Outcomes {
+    const NAME: &'static str = "message_outcomes";
+    type Row = MessageOutcome;
+
+    fn topic(topics: &Topics) -> String {
+        topics.raw()
+    }
+
+    fn row(&self, record: &Record, epoch: u32) -> Result<Option<MessageOutcome>, Unreadable> {
+        let Some(body) = &record.value else { return Ok(None) };
+        let received = Received::from_headers(record.headers(), record.timestamp);
+        self.0.outcome(body, &received, &position(record), epoch).map(Some).map_err(|_| "not_an_event")
+    }
+}
+
+impl Table for RawEvents {
+    const NAME: &'static str = "raw_events";
+    type Row = RawEvent;
+
+    fn topic(topics: &Topics) -> String {
+        topics.raw()
+    }
+
+    fn row(&self, record: &Record, epoch: u32) -> Result<Option<RawEvent>, Unreadable> {
+        let Some(body) = &record.value else { return Ok(None) };
+        let received = Received::from_headers(record.headers(), record.timestamp);
+        Ok(Some(RawEvent {
+            payload: body.clone(),
+            key: record.key_text().into_owned(),
+            source: received.source,
+            workspace: received.workspace,
+            signature_timestamp: received.signature_timestamp,
+            content_type: received.content_type,
+            received_at: received.received_at,
+            src_topic: record.topic.to_string(),
+            src_partition: partition(record),
+            src_offset: offset(record),
+            epoch,
+        }))
+    }
+}
+
+impl Table for Profiles {
+    const NAME: &'static str = "profiles";
+    type Row = Profile;
+
+    fn topic(topics: &Topics) -> String {
+        topics.profiles()
+    }
+
+    fn row(&self, record: &Record, epoch: u32) -> Result<Option<Profile>, Unreadable> {
+        let Some(value) = &record.value else { return Ok(None) };
+        let profile = ProfileRecord::decode(value).map_err(|_| "unreadable_profile")?;
+        let evaluation = profile.evaluation;
+        let contributions: Vec<_> = evaluation
+            .contributions
+            .iter()
+            .map(|part| serde_json::json!({"name": part.name, "points": f64::from(part.tenths) / 10.0, "evidence": part.evidence}))
+            .collect();
+        Ok(Some(Profile {
+            workspace: profile.person.workspace,
+            namespace: profile.person.namespace.as_str().to_owned(),
+            person_id: profile.person.id,
+            score: evaluation.score,
+            state: evaluation.state.as_str().to_owned(),
+            email_deliverable: evaluation.email_deliverable,
+            email_promotional_ok: evaluation.email_promotional_ok,
+            best_channel: evaluation.best_channel,
+            reason: evaluation.reason,
+            contributions: serde_json::Value::Array(contributions).to_string(),
+            as_of: u32::try_from(profile.as_of).unwrap_or_default(),
+            policy_version: profile.policy_version,
+            written_at: record.timestamp,
+            src_topic: record.topic.to_string(),
+            src_partition: partition(record),
+            src_offset: offset(record),
+            epoch,
+        }))
+    }
+}
+
+impl Table for DeadLetters {
+    const NAME: &'static str = "dead_letters";
+    type Row = DeadLetter;
+
+    fn topic(topics: &Topics) -> String {
+        topics.dead()
+    }
+
+    fn row(&self, record: &Record, epoch: u32) -> Result<Option<DeadLetter>, Unreadable> {
+        let received = Received::from_headers(record.headers(), record.timestamp);
+        let header = |name: &str| {
+            let value = record.headers().find(|(known, _)| *known == name).map(|(_, value)| value);
+            value.map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        // What never was in a topic is identified by where it stands in this one.
+        let (src_topic, src_partition, src_offset) = match (
+            header(headers::SOURCE_TOPIC),
+            header(headers::SOURCE_PARTITION).and_then(|partition| partition.parse().ok()),
+            header(headers::SOURCE_OFFSET).and_then(|offset| offset.parse().ok()),
+        ) {
+            (Some(topic), Some(partition), Some(offset)) => (topic, partition, offset),
+            _ => (record.topic.to_string(), partition(record), offset(record)),
+        };
+        Ok(Some(DeadLetter {
+            reason: header(headers::REASON).unwrap_or_default(),
+            stage: header(headers::STAGE).unwrap_or_default(),
+            error: header(headers::ERROR).unwrap_or_default(),
+            payload: record.value.clone().unwrap_or_default(),
+            key: record.key_text().into_owned(),
+            source: received.source,
+            workspace: received.workspace,
+            received_at: received.received_at,
+            src_topic,
+            src_partition,
+            src_offset,
+            epoch,
+        }))
+    }
+}
+
+impl Table for TrackCalls {
+    const NAME: &'static str = "track_calls";
+    type Row = TrackCallRow;
+
+    fn topic(topics: &Topics) -> String {
+        topics.track_calls()
+    }
+
+    fn row(&self, record: &Record, epoch: u32) -> Result<Option<TrackCallRow>, Unreadable> {
+        let Some(value) = &record.value else { return Ok(None) };
+        let call: TrackCall = serde_json::from_slice(value).map_err(|_| "unreadable_track_call")?;
+        Ok(Some(TrackCallRow {
+            workspace: call.person.workspace,
+            namespace: call.person.namespace.as_str().to_owned(),
+            person_id: call.person.id,
+            call: call.call.as_str().to_owned(),
+            phase: call.phase.as_str().to_owned(),
+            rule: call.rule,
+            evidence: call.evidence,
+            policy_version: call.policy_version,
+            at: call.at,
+            status: call.status,
+            latency_ms: call.latency_ms,
+            evidence_received_at: call.received_at,
+            src_topic: record.topic.to_string(),
+            src_partition: partition(record),
+            src_offset: offset(record),
+            epoch,
+        }))
+    }
+}
+
+fn position(record: &Record) -> Position<'_> {
+    Position { topic: &record.topic, partition: record.partition, offset: record.offset }
+}
+
+fn partition(record: &Record) -> u32 {
+    u32::try_from(record.partition).unwrap_or_default()
+}
+
+fn offset(record: &Record) -> u64 {
+    u64::try_from(record.offset).unwrap_or_default()
+}

@@ -1,0 +1,89 @@
+//! The attributes that a profile wants written. Pure.
+
+use aftersend_schemas::ledger::{AttributeValue, Attributes};
+use aftersend_schemas::profile::ProfileRecord;
+
+/// The Track API takes values of up to 1,000 bytes.
+const VALUE_BYTES: usize = 1_000;
+/// Changes of the score by less than this are not worth a call while the state stays the same.
+const SCORE_STEP: u64 = 5;
+
+/// Names without the prefix.
+const SCORE: &str = "email_score";
+pub(super) const AS_OF: &str = "deliverability_as_of";
+
+/// Every attribute of a profile, names prefixed. Facts that are not known have no attribute. Never `id` or `email`.
+pub fn wanted(profile: &ProfileRecord, prefix: &str) -> Attributes {
+    let evaluation = &profile.evaluation;
+    let facts = &evaluation.facts;
+    let time = |at: Option<i64>| at.map(AttributeValue::Integer);
+    let text = |text: &str| (!text.is_empty()).then(|| AttributeValue::Text(text[..text.floor_char_boundary(VALUE_BYTES)].to_owned()));
+    let flag = |flag: bool| Some(AttributeValue::Bool(flag));
+    let members = [
+        (SCORE, Some(AttributeValue::Integer(i64::from(evaluation.score)))),
+        ("email_state", text(evaluation.state.as_str())),
+        ("email_deliverable", flag(evaluation.email_deliverable)),
+        ("email_promotional_ok", flag(evaluation.email_promotional_ok)),
+        ("best_channel", text(&evaluation.best_channel)),
+        ("reason", text(&evaluation.reason)),
+        (AS_OF, Some(AttributeValue::Integer(profile.as_of))),
+        ("policy_version", Some(AttributeValue::Integer(i64::from(profile.policy_version)))),
+        ("email_bounced", flag(facts.hard_bounced_at.is_some())),
+        ("email_bounced_at", time(facts.bounced_at)),
+        ("last_bounce_delivery_id", text(&facts.last_bounce_delivery_id)),
+        ("spam_complaint", flag(facts.complained_at.is_some())),
+        ("spam_complaint_at", time(facts.complained_at)),
+        ("complaint_count", Some(AttributeValue::Integer(i64::from(facts.complaint_count)))),
+        ("unsubscribed_at", time(facts.unsubscribed_at)),
+        ("last_email_click_at", time(facts.last_click_at)),
+        ("last_email_engaged_at", time(facts.last_engaged_at)),
+        ("last_email_metric", text(&facts.last_engaged_metric)),
+        ("email_engaged_30d", flag(facts.engaged_30d)),
+    ];
+    members.into_iter().filter_map(|(name, value)| Some((format!("{prefix}{name}"), value?))).collect()
+}
+
+/// What to send so that the acknowledged attributes become the wanted ones; nothing if the difference is not worth a call. An attribute that is no longer
+/// wanted is emptied: the Track API keeps what is not mentioned.
+pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, prefix: &str) -> Option<Attributes> {
+    let minor = |name: &str| match name.strip_prefix(prefix) {
+        Some(AS_OF) => true,
+        Some(SCORE) => match (wanted.get(name), acknowledged.get(name)) {
+            (Some(AttributeValue::Integer(new)), Some(AttributeValue::Integer(old))) => new.abs_diff(*old) < SCORE_STEP,
+            _ => false,
+        },
+        _ => false,
+    };
+    let empty = AttributeValue::Text(String::new());
+    let gone = || acknowledged.iter().filter(|(name, value)| !wanted.contains_key(*name) && **value != empty).map(|(name, _)| name);
+    let changed = wanted.iter().any(|(name, value)| acknowledged.get(name) != Some(value) && !minor(name));
+    if !changed && gone().next().is_none() {
+        return None;
+    }
+    Some(wanted.clone().into_iter().chain(gone().map(|name| (name.clone(), empty.clone()))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes(members: &[(&str, AttributeValue)]) -> Attributes {
+        members.iter().map(|(name, value)| (format!("p_{name}"), value.clone())).collect()
+    }
+
+    #[test]
+    fn only_a_difference_worth_a_call_is_sent() {
+        use AttributeValue::{Integer, Text};
+        let known = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(1)), ("email_state", Text("healthy".into()))]);
+        let same = attributes(&[(SCORE, Integer(84)), (AS_OF, Integer(9)), ("email_state", Text("healthy".into()))]);
+        assert_eq!(difference(&same, &known, "p_"), None, "a small step of the score and a later time");
+        let lower = attributes(&[(SCORE, Integer(75)), (AS_OF, Integer(9)), ("email_state", Text("healthy".into()))]);
+        assert_eq!(difference(&lower, &known, "p_"), Some(lower.clone()));
+        let state = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(9)), ("email_state", Text("watch".into()))]);
+        assert_eq!(difference(&state, &known, "p_"), Some(state.clone()));
+        let gone = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(9))]);
+        let sent = difference(&gone, &known, "p_");
+        assert_eq!(sent.as_ref().and_then(|sent| sent.get("p_email_state")), Some(&Text(String::new())));
+        assert_eq!(difference(&gone, &sent.unwrap_or_default(), "p_"), None, "emptied once");
+    }
+}

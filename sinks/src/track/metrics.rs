@@ -1,0 +1,43 @@
+use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge};
+
+use super::plan::Done;
+
+#[derive(Clone)]
+pub(super) struct TrackMetrics {
+    pub(super) calls: IntCounterVec,
+    pub(super) call_seconds: HistogramVec,
+    pub(super) evidence_seconds: Histogram,
+    pub(super) profiles: IntCounterVec,
+    pub(super) held: IntGauge,
+    pub(super) stopped: IntGauge,
+    pub(super) brake: IntGauge,
+    pub(super) unreadable: prometheus::IntCounter,
+    pub(super) consumers: ConsumerFamilies,
+}
+
+impl TrackMetrics {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let this = Self {
+            calls: metrics.counter_vec("track_calls_total", "Calls to the Track API by how each attempt ended.", &["call", "result"]),
+            call_seconds: metrics.seconds_vec("track_call_seconds", "Duration of one attempt.", &["call"]),
+            evidence_seconds: metrics
+                .seconds("track_suppress_delay_seconds", "From the arrival of the evidence to an acknowledged suppress, hold included."),
+            profiles: metrics.counter_vec("track_profiles_total", "Profiles by why there was nothing more to do.", &["result"]),
+            held: metrics.gauge("track_held_people", "People for whom a suppress is held."),
+            stopped: metrics
+                .gauge("track_stopped", "1 while the API refuses the credentials or the region: nothing is lost, nothing is sent."),
+            brake: metrics.gauge(
+                "track_brake",
+                "1 once more irreversible calls were wanted within an hour than allowed: none is made until a restart.",
+            ),
+            unreadable: metrics
+                .counter("track_unreadable_profiles_total", "Profiles that could not be read; they are in the dead letters."),
+            consumers: ConsumerFamilies::new(metrics),
+        };
+        for done in Done::ALL {
+            let _ = this.profiles.with_label_values(&[done.as_str()]);
+        }
+        this
+    }
+}
