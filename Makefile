@@ -20,7 +20,8 @@ test: ## every test, against real Kafka and the real ClickHouse engine
 	@$(LOCAL)/setup.sh
 	cargo test --workspace --locked --exclude aftersend-tests
 	cargo build --locked -p aftersend
-	@$(LOCAL)/with-services.sh cargo test --locked -p aftersend-tests
+	@# One at a time: each starts four services of its own, and some stop the whole world.
+	@$(LOCAL)/with-services.sh env RUST_TEST_THREADS=1 cargo test --locked -p aftersend-tests
 
 check: ## formatting, lints, documentation, dependencies, licences, spelling
 	@$(LOCAL)/setup.sh tools

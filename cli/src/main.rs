@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use aftersend::args::{Args, Command, SinkCommand};
 use aftersend::{check, classify, demo, migrate, services, simulate};
-use aftersend_pipeline::config::{Config, ConfigError};
+use aftersend_pipeline::config::Config;
 use aftersend_pipeline::shutdown;
 use aftersend_pipeline::telemetry::init_logs;
 use clap::Parser;
@@ -28,9 +28,8 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let configuration = error.chain().any(|cause| cause.is::<ConfigError>());
             tracing::error!("{error:#}");
-            ExitCode::from(if configuration { BAD_CONFIGURATION } else { 1 })
+            ExitCode::from(if services::is_configuration(&error) { BAD_CONFIGURATION } else { 1 })
         }
     }
 }

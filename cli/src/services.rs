@@ -1,10 +1,10 @@
 //! One function per service.
 
-use aftersend_ingest::Ingest;
-use aftersend_pipeline::config::Config;
-use aftersend_processor::Processor;
-use aftersend_sinks::clickhouse::ClickHouseSink;
-use aftersend_sinks::track::TrackSink;
+use aftersend_ingest::{Ingest, IngestError};
+use aftersend_pipeline::config::{Config, ConfigError};
+use aftersend_processor::{Processor, ProcessorError};
+use aftersend_sinks::clickhouse::{ClickHouseSink, ClickHouseSinkError};
+use aftersend_sinks::track::{TrackSink, TrackSinkError};
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
@@ -26,4 +26,13 @@ pub async fn clickhouse(config: &Config, shutdown: CancellationToken) -> anyhow:
 /// Calls the Track API until `shutdown`.
 pub async fn track(config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     TrackSink::new(config)?.run(shutdown).await.context("track sink")
+}
+
+/// True if mending the configuration is what helps.
+pub fn is_configuration(error: &anyhow::Error) -> bool {
+    error.is::<ConfigError>()
+        || matches!(error.downcast_ref(), Some(IngestError::Config(_)))
+        || matches!(error.downcast_ref(), Some(ProcessorError::Config(_)))
+        || matches!(error.downcast_ref(), Some(ClickHouseSinkError::Config(_)))
+        || matches!(error.downcast_ref(), Some(TrackSinkError::Config(_)))
 }

@@ -29,7 +29,7 @@ kafka-storage) class=kafka.tools.StorageTool bootstrap= ;;
 NAME: $(sed -n 's/^\(kafka-[a-z-]*\)) class=.*/\1/p' "${BASH_SOURCE[0]}" | tr '\n' ' ')" ;;
 esac
 shift
-[[ -d $KAFKA/libs ]] || die "Kafka's jars are missing: run deploy/local/setup.sh services"
+[[ -d $KAFKA_LIBS ]] || die "Kafka's jars are missing: run deploy/local/setup.sh services"
 
 arguments=("$@")
 if [[ -n $bootstrap && " $* " != *" --bootstrap-server"[\ =]* ]]; then

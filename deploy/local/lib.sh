@@ -3,8 +3,9 @@
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
-LOCAL=$ROOT/.local
+LOCAL=${AFTERSEND_LOCAL:-$ROOT/.local} # data, logs and process ids
 KAFKA=$LOCAL/kafka
+KAFKA_LIBS=$ROOT/.local/kafka/libs # shared by every data directory
 CLICKHOUSE=$LOCAL/clickhouse
 
 KAFKA_PORT=${KAFKA_PORT:-9092}
@@ -163,12 +164,12 @@ kafka_java() { # LOG4J-CONFIGURATION JVM-OPTIONS-AND-CLASS...
   shift
   java=$(find_java) || die "Java 17 or newer is missing: run deploy/local/setup.sh"
   KAFKA_COMMAND=("$java" "-Dlog4j2.configurationFile=$HERE/kafka/$configuration" "-Dkafka.log.dir=$KAFKA/log"
-    -cp "$KAFKA/libs/*" "$@")
+    -cp "$KAFKA_LIBS/*" "$@")
 }
 
 kafka_version() {
   local jar
-  jar=$(find "$KAFKA/libs" -name 'kafka_2.*.jar' -print -quit)
+  jar=$(find "$KAFKA_LIBS" -name 'kafka_2.*.jar' -print -quit)
   jar=${jar##*-}
   printf '%s\n' "${jar%.jar}"
 }

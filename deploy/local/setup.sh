@@ -88,7 +88,7 @@ check_rust() {
 
 hash_of() { cksum <"$1" | tr ' ' -; }
 
-jars_ready() { [[ $(cat "$KAFKA/libs/.stamp" 2>/dev/null) == "$(hash_of "$HERE/kafka/pom.xml")" ]]; }
+jars_ready() { [[ $(cat "$KAFKA_LIBS/.stamp" 2>/dev/null) == "$(hash_of "$HERE/kafka/pom.xml")" ]]; }
 
 venv_ready() {
   [[ $(cat "$CLICKHOUSE/venv/.stamp" 2>/dev/null) == "$(hash_of "$HERE/clickhouse/requirements.txt")" ]] &&
@@ -99,16 +99,16 @@ venv_ready() {
 fetch_jars() {
   jars_ready && return
   say "fetching Kafka's jars"
-  mkdir -p "$KAFKA"
-  rm -rf "$KAFKA/libs.new"
+  mkdir -p "$KAFKA" "${KAFKA_LIBS%/*}"
+  rm -rf "$KAFKA_LIBS.new"
   mvn -q -B -f "$HERE/kafka/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-    -DincludeScope=runtime "-DoutputDirectory=$KAFKA/libs.new" >"$KAFKA/maven.out" 2>&1 || {
+    -DincludeScope=runtime "-DoutputDirectory=$KAFKA_LIBS.new" >"$KAFKA/maven.out" 2>&1 || {
     tail -n 20 "$KAFKA/maven.out" >&2
     die "Maven could not fetch Kafka's jars."
   }
-  hash_of "$HERE/kafka/pom.xml" >"$KAFKA/libs.new/.stamp"
-  rm -rf "$KAFKA/libs"
-  mv "$KAFKA/libs.new" "$KAFKA/libs"
+  hash_of "$HERE/kafka/pom.xml" >"$KAFKA_LIBS.new/.stamp"
+  rm -rf "$KAFKA_LIBS"
+  mv "$KAFKA_LIBS.new" "$KAFKA_LIBS"
 }
 
 fetch_engine() {

@@ -15,7 +15,7 @@ use crate::json::NotAnObject;
 use crate::privacy::Privacy;
 use crate::rows::{MessageOutcome, Position};
 
-/// Members that have a column of their own, or that may hold personal data or whole mails and are left to the original bytes.
+/// Members that have a column of their own, or that may hold personal data and are left to the original bytes.
 const NOT_IN_METADATA: &[&str] = &[
     "event_id",
     "object_type",
@@ -26,11 +26,11 @@ const NOT_IN_METADATA: &[&str] = &[
     "delivery_id",
     "failure_message",
     "href",
-    "content",
-    "headers",
     "recipient",
     "email_address",
 ];
+/// Members of `sent` events that hold the whole mail.
+const WHOLE_MAIL: &[&str] = &["content", "headers"];
 /// Columns of numeric ids; an id that is no number stays in the metadata.
 const NUMERIC_IDS: &[&str] = &["campaign_id", "broadcast_id", "newsletter_id", "transactional_message_id", "action_id"];
 /// Member of the metadata that lists what was unusual about the event.
@@ -122,6 +122,7 @@ impl Normaliser {
 
     fn has_a_column(&self, event: &Event<'_>, name: &str, value: &RawValue) -> bool {
         NOT_IN_METADATA.contains(&name)
+            || event.metric == "sent" && WHOLE_MAIL.contains(&name)
             || value.get() == "null"
             || name == "timestamp" && matches!(event.time, EventTime::Stated(_))
             || NUMERIC_IDS.contains(&name) && event.integer(name).is_some_and(|id| id >= 0)

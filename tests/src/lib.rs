@@ -1,1 +1,25 @@
-//! tests
+//! What the end-to-end tests are built of: the real binary as processes, topics and a database of each test's own, and waiting with a deadline.
+
+mod process;
+mod proxy;
+mod setup;
+mod topic;
+
+pub use process::{Process, binary, repository};
+pub use proxy::Proxy;
+pub use setup::{Service, Setup, kafka_brokers};
+pub use topic::read_topic;
+
+use std::time::{Duration, Instant};
+
+/// Asks again and again until there is an answer. Fails with the last complaint after `limit`.
+pub async fn eventually<T>(limit: Duration, mut ask: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if Instant::now() > deadline => return Err(error.context(format!("not within {} s", limit.as_secs()))),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}

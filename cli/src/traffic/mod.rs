@@ -8,18 +8,18 @@ mod stories;
 
 pub use body::Body;
 pub use crowd::Crowd;
+pub use rand::SeedableRng;
+pub use rand::rngs::StdRng as Random;
 pub use samples::samples;
 pub use sender::{Outcome, Sender, Sent, sign};
 pub use stories::{Story, stories};
 
 use rand::Rng as _;
-use rand::SeedableRng as _;
-use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
 /// Repeats `percent` of the bodies and mixes them within windows, so that copies and originals arrive in any order.
 pub fn disturb(bodies: Vec<Body>, percent: u8, window: usize, seed: u64) -> Vec<Body> {
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = Random::seed_from_u64(seed);
     let mut disturbed = Vec::with_capacity(bodies.len() + bodies.len() / 10);
     for body in bodies {
         if random.random_range(0..100) < percent {

@@ -1,0 +1,8 @@
+//! The real binary against real Kafka and the real ClickHouse engine. `make test` starts both.
+
+mod command_line;
+mod demo;
+mod door;
+mod end_to_end;
+mod outages;
+mod replay;

@@ -1,0 +1,141 @@
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aftersend::traffic::{Body, Crowd, Outcome, Sender, sign};
+use aftersend_pipeline::unix_millis;
+use aftersend_tests::{Proxy, Service, Setup, eventually, kafka_brokers, read_topic, repository};
+use anyhow::{Context as _, ensure};
+use tokio_util::sync::CancellationToken;
+
+/// A broker of the test's own, so that it can be killed.
+struct Broker {
+    directory: tempfile::TempDir,
+    port: u16,
+    controller: u16,
+}
+
+impl Broker {
+    fn start() -> anyhow::Result<Self> {
+        let free = || anyhow::Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
+        let broker = Self { directory: tempfile::tempdir()?, port: free()?, controller: free()? };
+        broker.script("up.sh")?;
+        Ok(broker)
+    }
+
+    fn script(&self, name: &str) -> anyhow::Result<()> {
+        let output = Command::new(repository().join("deploy/local").join(name))
+            .env("AFTERSEND_LOCAL", self.directory.path())
+            .env("KAFKA_PORT", self.port.to_string())
+            .env("KAFKA_CONTROLLER_PORT", self.controller.to_string())
+            .env_remove("KAFKA_BROKERS")
+            // Not to be started here.
+            .env("CLICKHOUSE_URL", std::env::var("CLICKHOUSE_URL").unwrap_or_else(|_| "none".into()))
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    fn kill(&self) -> anyhow::Result<()> {
+        let pid = std::fs::read_to_string(self.directory.path().join("kafka/pid"))?;
+        let pid = pid.split_whitespace().next().context("no pid")?;
+        ensure!(Command::new("kill").args(["-KILL", pid]).status()?.success());
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.script("down.sh");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_kafka_down_requests_get_503_within_3_s_and_ingest_recovers_by_itself() -> anyhow::Result<()> {
+    let broker = Broker::start()?;
+    let clickhouse = std::env::var("CLICKHOUSE_URL").context("CLICKHOUSE_URL is not set: run `make test`")?;
+    let mut setup = Setup::with(&format!("127.0.0.1:{}", broker.port), &clickhouse, "").await?;
+    setup.start(Service::Ingest).await?;
+    let crowd = Crowd { customers: 10, bad_percent: 0, now: unix_millis() / 1000, seed: 5 };
+    let events = crowd.events(300);
+    let mut accepted: Vec<Body> = Vec::new();
+    let sender = setup.sender()?;
+    for event in &events[..100] {
+        assert_eq!(sender.send(event).await, Outcome::Accepted);
+        accepted.push(event.clone());
+    }
+
+    broker.kill()?;
+    for event in &events[100..104] {
+        let timestamp = (unix_millis() / 1000).to_string();
+        let signature = sign(b"test signing key", &timestamp, &event.bytes);
+        let started = Instant::now();
+        assert_eq!(sender.post(&event.bytes, &timestamp, &signature).await?, 503);
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+    assert!(setup.metric(Service::Ingest, "aftersend_ingest_webhooks_total{result=\"not_acknowledged\"").await? >= 1.0);
+
+    broker.script("up.sh")?;
+    // The sender tries again as Customer.io does, and nobody restarted ingest.
+    let sent = sender.send_all(events[100..].to_vec(), 8, 0, &CancellationToken::new()).await;
+    assert!(sent.iter().all(|sent| sent.outcome == Outcome::Accepted));
+    accepted.extend(sent.into_iter().map(|sent| sent.body));
+    let stored: BTreeSet<Vec<u8>> =
+        read_topic(&setup.config, &setup.topics().raw())?.into_iter().filter_map(|record| record.value).collect();
+    let sent: BTreeSet<Vec<u8>> = accepted.into_iter().map(|body| body.bytes).collect();
+    assert_eq!(stored, sent, "every event that was answered 2xx is there exactly as sent, and nothing else");
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_clickhouse_and_the_track_api_down_nothing_is_lost_and_the_sinks_catch_up() -> anyhow::Result<()> {
+    let clickhouse = std::env::var("CLICKHOUSE_URL").context("CLICKHOUSE_URL is not set: run `make test`")?;
+    let wire = Proxy::start(clickhouse.trim_start_matches("http://").to_owned()).await?;
+    let mut setup = Setup::with(&kafka_brokers()?, &format!("http://{}", wire.address()), "").await?;
+    wire.cut();
+    setup.track_api.answer_with(Some(500));
+    setup.start_all().await?;
+
+    let crowd = Crowd { customers: 50, bad_percent: 0, now: unix_millis() / 1000, seed: 9 };
+    let mut bodies = crowd.events(2_000);
+    let mut random = <aftersend::traffic::Random as aftersend::traffic::SeedableRng>::seed_from_u64(9);
+    bodies.push(Body::email("complainer", "d-complaint", "spammed", unix_millis() / 1000, serde_json::json!({}), &mut random));
+    let customers: BTreeSet<String> = bodies.iter().filter_map(customer).collect();
+    let sender = Sender::new(&setup.webhook_url("default"), "test signing key")?;
+    let sent = sender.send_all(bodies, 16, 0, &CancellationToken::new()).await;
+    assert!(sent.iter().all(|sent| sent.outcome == Outcome::Accepted), "ingest needs neither");
+    eventually(Duration::from_secs(30), async || {
+        let failed = setup.metric(Service::ClickHouse, "aftersend_clickhouse_inserts_total{result=\"failed\"").await?;
+        let retried = setup.metric(Service::Track, "aftersend_track_calls_total{call=\"identify\",result=\"retried\"}").await?;
+        // Without an answer to where the partition stands not even an insert is tried.
+        ensure!(retried > 0.0 && failed >= 0.0, "{failed} {retried}");
+        Ok(())
+    })
+    .await?;
+    assert!(setup.process(Service::ClickHouse)?.check().is_ok() && setup.process(Service::Track)?.check().is_ok());
+
+    wire.mend();
+    setup.track_api.answer_with(None);
+    eventually(Duration::from_secs(90), async || {
+        for table in ["raw_events", "message_outcomes"] {
+            let rows = setup.count(&format!("SELECT count() FROM {table}")).await?;
+            ensure!(rows == 2_001, "{rows} rows in {table}");
+        }
+        let acknowledged: BTreeSet<String> =
+            setup.track_api.asked().into_iter().filter(|asked| asked.status == 200).map(|asked| asked.person).collect();
+        ensure!(acknowledged == customers, "{} of {} people", acknowledged.len(), customers.len());
+        let suppressed: Vec<_> =
+            setup.track_api.asked().into_iter().filter(|asked| asked.call == "suppress" && asked.status == 200).collect();
+        ensure!(suppressed.len() == 1 && suppressed[0].person == "complainer", "{suppressed:?}");
+        Ok(())
+    })
+    .await?;
+    setup.finish().await
+}
+
+fn customer(body: &Body) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_slice(&body.bytes).ok()?;
+    event["data"]["customer_id"].as_str().map(str::to_owned)
+}

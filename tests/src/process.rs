@@ -1,0 +1,85 @@
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use crate::eventually;
+
+/// The root of the checkout.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The binary under test, built beside the tests.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    let tests = std::env::current_exe()?;
+    let profile = tests.parent().and_then(Path::parent).context("the test binary has no target directory")?;
+    let binary = profile.join("aftersend");
+    if !binary.exists() {
+        bail!("{} is missing: run `make test`, or `cargo build -p aftersend` first", binary.display());
+    }
+    Ok(binary)
+}
+
+/// A child that does not outlive its test.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts the binary; what it logs goes to a file that a failure shows.
+    pub fn start(arguments: &[&str], log: PathBuf) -> anyhow::Result<Self> {
+        let file = std::fs::File::options().create(true).append(true).open(&log)?;
+        let child = Command::new(binary()?).args(arguments).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
+        Ok(Self { name: arguments.join(" "), child, log })
+    }
+
+    /// Fails with its log if it has ended.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended with {status}:\n{}", self.name, self.log()),
+        }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status()?;
+        if !status.success() {
+            bail!("cannot send {name} to {}", self.name);
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and the exit status within 20 s.
+    pub async fn terminate(mut self) -> anyhow::Result<ExitStatus> {
+        self.signal("TERM")?;
+        let status = eventually(Duration::from_secs(20), async || self.child.try_wait()?.context("still running")).await;
+        status.with_context(|| format!("{} after SIGTERM:\n{}", self.name, self.log()))
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- {} ---\n{}", self.name, self.log());
+        }
+    }
+}
