@@ -28,7 +28,8 @@ check: ## formatting, lints, documentation, dependencies, licences, spelling
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
-	@deploy/checks.sh
+	@deploy/check-dependencies.sh
+	@deploy/check.sh
 
 up: ## start local Kafka (127.0.0.1:9092) and ClickHouse (127.0.0.1:8123)
 	@$(LOCAL)/up.sh

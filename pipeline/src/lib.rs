@@ -8,6 +8,7 @@ pub mod offsets;
 pub mod record;
 pub mod retry;
 pub mod shutdown;
+pub mod supervise;
 pub mod telemetry;
 
 mod clock;

@@ -6,4 +6,4 @@ pub mod fold;
 pub mod score;
 mod service;
 
-pub use service::{Processor, ProcessorError};
+pub use service::{Processor, ProcessorError, SessionError};

@@ -212,3 +212,56 @@ async fn a_restart_of_every_service_in_the_middle_of_traffic_loses_and_doubles_n
     assert_eq!(doubled, 0, "a clean stop commits what it inserted");
     setup.finish().await
 }
+
+/// What kill -9 leaves behind is taken up by the next start: transactions aborted, batches sent again, calls compared with the ledger.
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_of_every_service_in_the_middle_of_traffic_changes_no_result() -> anyhow::Result<()> {
+    let mut setup = Setup::new("[policy]\nhold_hard_bounce = \"0s\"\n").await?;
+    setup.start_all().await?;
+    let crowd = aftersend::traffic::Crowd { customers: 30, bad_percent: 2, now: unix_millis() / 1000, seed: 11 };
+    let events = crowd.events(3_000);
+    let bodies = disturb(events.clone(), 10, 200, 11);
+    let total = bodies.len() as u64;
+    let (sender, stop) = (setup.sender()?, tokio_util::sync::CancellationToken::new());
+    let sending = tokio::spawn(async move { sender.send_all(bodies, 8, 400, &stop).await });
+    for service in [Service::Processor, Service::ClickHouse, Service::Track, Service::Processor, Service::Track, Service::ClickHouse] {
+        setup.kill(service)?;
+        setup.start(service).await?;
+    }
+    let sent = sending.await?;
+    assert!(sent.iter().all(|sent| sent.outcome == Outcome::Accepted));
+
+    let reference = reference(&setup, &events)?;
+    eventually(Duration::from_secs(90), async || {
+        let raw = setup.count("SELECT count() FROM raw_events_current").await?;
+        let outcomes = setup.count("SELECT count() FROM message_outcomes_current").await?;
+        ensure!(raw == total && outcomes == 3_000, "{raw} of {total} records, {outcomes} of 3000 outcomes");
+        let people = profiles(&setup).await?;
+        ensure!(people.len() == reference.len(), "{} of {} people", people.len(), reference.len());
+        let mut gone = BTreeSet::new();
+        for (key, scored) in &people {
+            let expected = evaluate(&reference[key], &Policy::new(&setup.config.policy), i64::from(scored.as_of));
+            ensure!(
+                (scored.score, scored.state.as_str()) == (expected.score, expected.state.as_str()),
+                "{scored:?} instead of {expected:?}"
+            );
+            if expected.verdict.is_some() {
+                gone.insert(key.1.clone());
+            }
+        }
+        let asked = setup.track_api.by_person();
+        let called: BTreeSet<String> = asked.keys().cloned().collect();
+        ensure!(called == reference.keys().map(|(_, id)| id.clone()).collect(), "{} people called", called.len());
+        for (person, calls) in asked {
+            let first = calls.iter().position(|call| call == "suppress");
+            match first {
+                // A hard bounce that a later delivery took back may have been acted on before that delivery arrived.
+                Some(first) => ensure!(first > 0 && calls[first..].iter().all(|call| call == "suppress"), "{person}: {calls:?}"),
+                None => ensure!(!gone.contains(&person), "{person} was not suppressed: {calls:?}"),
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    setup.finish().await
+}

@@ -53,11 +53,11 @@ impl Drop for Broker {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_kafka_down_requests_get_503_within_3_s_and_ingest_recovers_by_itself() -> anyhow::Result<()> {
+async fn with_kafka_down_requests_get_503_within_3_s_and_every_service_recovers_by_itself() -> anyhow::Result<()> {
     let broker = Broker::start()?;
     let clickhouse = std::env::var("CLICKHOUSE_URL").context("CLICKHOUSE_URL is not set: run `make test`")?;
     let mut setup = Setup::with(&format!("127.0.0.1:{}", broker.port), &clickhouse, "").await?;
-    setup.start(Service::Ingest).await?;
+    setup.start_all().await?;
     let crowd = Crowd { customers: 10, bad_percent: 0, now: unix_millis() / 1000, seed: 5 };
     let events = crowd.events(300);
     let mut accepted: Vec<Body> = Vec::new();
@@ -78,14 +78,29 @@ async fn with_kafka_down_requests_get_503_within_3_s_and_ingest_recovers_by_itse
     assert!(setup.metric(Service::Ingest, "aftersend_ingest_webhooks_total{result=\"not_acknowledged\"").await? >= 1.0);
 
     broker.script("up.sh")?;
-    // The sender tries again as Customer.io does, and nobody restarted ingest.
+    // The sender tries again as Customer.io does, and nobody restarts anything.
     let sent = sender.send_all(events[100..].to_vec(), 8, 0, &CancellationToken::new()).await;
     assert!(sent.iter().all(|sent| sent.outcome == Outcome::Accepted));
     accepted.extend(sent.into_iter().map(|sent| sent.body));
     let stored: BTreeSet<Vec<u8>> =
         read_topic(&setup.config, &setup.topics().raw())?.into_iter().filter_map(|record| record.value).collect();
+    let customers: BTreeSet<String> = accepted.iter().filter_map(customer).collect();
     let sent: BTreeSet<Vec<u8>> = accepted.into_iter().map(|body| body.bytes).collect();
     assert_eq!(stored, sent, "every event that was answered 2xx is there exactly as sent, and nothing else");
+
+    eventually(Duration::from_secs(90), async || {
+        for service in Service::ALL {
+            setup.process(service)?.check()?;
+        }
+        let rows = setup.count("SELECT count() FROM message_outcomes_current").await?;
+        ensure!(rows == 300, "{rows} outcomes");
+        let people = setup.count("SELECT count() FROM profiles_current").await?;
+        ensure!(people == customers.len() as u64, "{people} people");
+        let called: BTreeSet<String> = setup.track_api.asked().into_iter().map(|asked| asked.person).collect();
+        ensure!(called == customers, "{} of {} people were called", called.len(), customers.len());
+        Ok(())
+    })
+    .await?;
     setup.finish().await
 }
 

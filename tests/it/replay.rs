@@ -18,6 +18,7 @@ async fn resetting_offsets_replays_into_the_same_tables_and_calls_nobody_again()
     assert!(sent.iter().all(|sent| sent.outcome == Outcome::Accepted));
     settled(&setup, total).await?;
     let tables = contents(&setup).await?;
+    let versions = setup.count("SELECT count() FROM profiles FINAL").await?;
     let calls = setup.track_api.asked().len();
     assert!(calls > 40, "{calls}");
 
@@ -46,11 +47,9 @@ async fn resetting_offsets_replays_into_the_same_tables_and_calls_nobody_again()
         let outcomes = setup.count("SELECT count() FROM message_outcomes_current WHERE epoch = 1").await?;
         let all = setup.count("SELECT count() FROM message_outcomes_current").await?;
         ensure!(outcomes == all, "{outcomes} of {all} outcomes are of the new epoch");
-        for service in [Service::Processor, Service::Track] {
-            let lag = setup.metric(service, "aftersend_consumer_lag_records").await?;
-            let read = setup.metric(service, "aftersend_consumer_records_total").await?;
-            ensure!(lag == 0.0 && read > 0.0, "{service:?} has read {read} and lags {lag}");
-        }
+        let (events, profiles) = (records(&setup, Service::Processor).await?, records(&setup, Service::Track).await?);
+        ensure!(events == total && profiles == versions, "{events} of {total} events and {profiles} of {versions} profiles read again");
+        ensure!(setup.metric(Service::Track, "aftersend_track_held_people").await? == 0.0, "not everybody is looked at yet");
         Ok(())
     })
     .await?;
@@ -73,18 +72,24 @@ async fn contents(setup: &Setup) -> anyhow::Result<Vec<String>> {
     Ok(contents)
 }
 
-/// Waits until every row is there and nobody is called any more.
+/// Waits until every event is folded, every profile is a row, and everybody is in step.
 async fn settled(setup: &Setup, total: u64) -> anyhow::Result<()> {
-    let mut last = None;
     eventually(Duration::from_secs(60), async || {
         let rows = setup.count("SELECT count() FROM raw_events_current").await?;
-        let lag = setup.metric(Service::Track, "aftersend_consumer_lag_records").await?;
-        let now = (setup.track_api.asked().len(), setup.count("SELECT count() FROM profiles").await?);
-        let still = last.replace(now) == Some(now);
-        ensure!(rows == total && lag == 0.0 && still && now.0 > 0 && now.1 > 0, "{rows} of {total} rows, lag {lag}, {now:?}");
+        let folded = setup.metric(Service::Processor, "aftersend_processor_events_total").await? as u64;
+        let written = setup.metric(Service::Processor, "aftersend_processor_profiles_written_total").await? as u64;
+        let (stored, read) = (setup.count("SELECT count() FROM profiles FINAL").await?, records(setup, Service::Track).await?);
+        let held = setup.metric(Service::Track, "aftersend_track_held_people").await?;
+        ensure!(rows == total && folded == total, "{rows} rows and {folded} events of {total}");
+        ensure!(stored == written && read == written && held == 0.0, "{written} profiles, {stored} stored, {read} read, {held} held");
         Ok(())
     })
     .await
+}
+
+/// Records that a service has read since it was started.
+async fn records(setup: &Setup, service: Service) -> anyhow::Result<u64> {
+    Ok(setup.metric(service, "aftersend_consumer_records_total").await? as u64)
 }
 
 fn reset(group: &str, topic: &str) -> anyhow::Result<()> {

@@ -185,6 +185,11 @@ signing_keys = "{SIGNING_KEY}"
         self.running.remove(&service).context("the service was not started")?.terminate().await
     }
 
+    /// SIGKILL.
+    pub fn kill(&mut self, service: Service) -> anyhow::Result<()> {
+        self.running.remove(&service).context("the service was not started")?.kill()
+    }
+
     /// SIGTERM to all; every exit must be clean.
     pub async fn stop_all(&mut self) -> anyhow::Result<()> {
         for service in self.running.keys().copied().collect::<Vec<_>>() {

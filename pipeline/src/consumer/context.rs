@@ -50,12 +50,24 @@ fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|element| (Arc::from(element.topic()), element.partition())).collect()
 }
 
+/// Records that are not read yet. The client's own figure needs commits by the consumer, which a group that commits in transactions does not make.
+fn lag(partition: &rdkafka::statistics::Partition) -> Option<i64> {
+    if partition.consumer_lag >= 0 {
+        return Some(partition.consumer_lag);
+    }
+    // Before the first record the position is where fetching began.
+    let position = if partition.app_offset >= 0 { partition.app_offset } else { partition.next_offset };
+    (position >= 0 && partition.ls_offset >= 0).then(|| (partition.ls_offset - position).max(0))
+}
+
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         for (name, topic) in &statistics.topics {
             for (number, partition) in &topic.partitions {
-                if *number >= 0 && partition.consumer_lag >= 0 {
-                    self.metrics.set_lag(name, *number, partition.consumer_lag);
+                if *number >= 0
+                    && let Some(lag) = lag(partition)
+                {
+                    self.metrics.set_lag(name, *number, lag);
                 }
             }
         }

@@ -1,3 +1,5 @@
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -13,7 +15,7 @@ pub enum LogFormat {
 /// Sends logs to standard error. `AFTERSEND_LOG` filters them (`info` by default, `aftersend_ingest=debug,warn` and the like).
 pub fn init_logs(format: LogFormat, default_filter: &str) {
     let filter = EnvFilter::try_from_env("AFTERSEND_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // A second call (tests start several services in one process) keeps the first.
     let _ = match format {
         LogFormat::Text => lines.with_target(false).try_init(),

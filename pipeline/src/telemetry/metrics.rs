@@ -6,6 +6,10 @@ use prometheus::{
 /// Buckets for durations, in seconds: from a tenth of a millisecond to half a minute.
 const SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Buckets for waits that are meant to be long, in seconds: from a tenth of a second to two days.
+const LONG_SECONDS: &[f64] =
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1_200.0, 3_600.0, 21_600.0, 86_400.0, 172_800.0];
+
 /// The metrics of one service. Every name gets the prefix `aftersend_`; units are seconds and bytes.
 #[derive(Clone)]
 pub struct Metrics {
@@ -52,6 +56,11 @@ impl Metrics {
     /// A histogram of seconds; `name` ends in `_seconds`.
     pub fn seconds(&self, name: &str, help: &str) -> Histogram {
         self.register(Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec())))
+    }
+
+    /// A histogram of seconds for waits of up to two days.
+    pub fn long_seconds(&self, name: &str, help: &str) -> Histogram {
+        self.register(Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(LONG_SECONDS.to_vec())))
     }
 
     /// A histogram of seconds with labels.

@@ -13,17 +13,18 @@ mod store;
 mod transaction;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aftersend_pipeline::config::{Config, ConfigError};
-use aftersend_pipeline::kafka::{TopicError, check_topics};
-use aftersend_pipeline::retry::Backoff;
-use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
+use aftersend_pipeline::kafka::check_topics;
+use aftersend_pipeline::supervise::supervise;
+use aftersend_pipeline::telemetry::{AdminError, Latch, Metrics, Readiness, serve};
 use aftersend_schemas::topics::Topics;
 use tokio_util::sync::CancellationToken;
 
 use metrics::ProcessorMetrics;
-use session::{Session, SessionError};
+use session::Session;
+pub use session::SessionError;
 
 /// Why the processor cannot start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +35,9 @@ pub enum ProcessorError {
     /// See [`AdminError`].
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// See [`TopicError`].
+    /// What starting over cannot mend: topics on which a promise would not hold, or a profile of a newer release.
     #[error(transparent)]
-    Topics(#[from] TopicError),
-    /// A profile was written by a newer release: going on would overwrite what this one cannot read.
-    #[error("a record of profiles cannot be read: {0}")]
-    Profile(String),
+    Session(#[from] SessionError),
 }
 
 /// The service.
@@ -62,68 +60,42 @@ impl Processor {
         let processor_metrics = ProcessorMetrics::new(&metrics);
         let (admin_address, admin) = serve(self.admin, metrics, readiness.clone())?;
         tracing::info!(admin = %admin_address, "processor is starting");
-        let mut latch = Some(readiness.latch());
-        let mut backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
-        let ended = loop {
-            if shutdown.is_cancelled() {
-                break Ok(());
-            }
-            let session = match self.start(&processor_metrics, &shutdown).await {
-                Ok(session) => session,
-                Err(Ending::Stop(error)) => break Err(error),
-                Err(Ending::Again(error)) => {
-                    tracing::warn!(%error, "the processor cannot start yet");
-                    wait(&shutdown, backoff.next_delay()).await;
-                    continue;
+        let latch = Arc::new(Mutex::new(Some(readiness.latch())));
+        let session = || {
+            let (latch, metrics, shutdown) = (latch.clone(), processor_metrics.clone(), shutdown.clone());
+            let config = self.config.clone();
+            async move {
+                let result = run_session(config, &metrics, &shutdown, &latch).await;
+                if result.is_err() {
+                    metrics.sessions_ended.inc();
                 }
-            };
-            if let Some(latch) = latch.take() {
-                latch.release();
-            }
-            match session.run(&shutdown).await {
-                Ok(()) => break Ok(()),
-                Err(SessionError::Profile(error)) => break Err(ProcessorError::Profile(error)),
-                Err(error) => {
-                    processor_metrics.sessions_ended.inc();
-                    tracing::warn!(%error, "starting over from the committed offsets");
-                    wait(&shutdown, backoff.next_delay()).await;
-                }
+                result
             }
         };
+        let ended = supervise("processor", &shutdown, session, SessionError::is_final).await;
         readiness.drain();
         admin.stop(false).await;
-        ended
-    }
-
-    async fn start(&self, metrics: &ProcessorMetrics, shutdown: &CancellationToken) -> Result<Session, Ending> {
-        let topics = Topics::new(&self.config.kafka.topic_prefix);
-        match check_topics(&self.config, &[topics.raw(), topics.profiles()]).await {
-            Ok(()) => {}
-            Err(error @ TopicError::Unreachable { .. }) => return Err(Ending::Again(error.to_string())),
-            Err(error) => return Err(Ending::Stop(error.into())),
-        }
-        let config = self.config.clone();
-        let metrics = metrics.clone();
-        let started = tokio::task::spawn_blocking(move || Session::start(config, metrics));
-        tokio::select! {
-            started = started => match started {
-                Ok(Ok(session)) => Ok(session),
-                Ok(Err(error)) => Err(Ending::Again(error.to_string())),
-                Err(error) => Err(Ending::Again(error.to_string())),
-            },
-            () = shutdown.cancelled() => Err(Ending::Again("shutting down".into())),
-        }
+        Ok(ended?)
     }
 }
 
-enum Ending {
-    Again(String),
-    Stop(ProcessorError),
-}
-
-async fn wait(shutdown: &CancellationToken, delay: Duration) {
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = tokio::time::sleep(delay) => {}
+/// Connects, checks the topics, and works until `shutdown` or a failure.
+async fn run_session(
+    config: Config,
+    metrics: &ProcessorMetrics,
+    shutdown: &CancellationToken,
+    latch: &Mutex<Option<Latch>>,
+) -> Result<(), SessionError> {
+    let topics = Topics::new(&config.kafka.topic_prefix);
+    check_topics(&config, &[topics.raw(), topics.profiles()]).await?;
+    let shared = metrics.clone();
+    let started = tokio::task::spawn_blocking(move || Session::start(config, shared));
+    let session = tokio::select! {
+        started = started => started??,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    if let Some(latch) = latch.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        latch.release();
     }
+    session.run(shutdown).await
 }

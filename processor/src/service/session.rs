@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::consumer::{Consumer, Notice, Partition, RestoreError, restore_partitions};
+use aftersend_pipeline::kafka::TopicError;
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
 use aftersend_schemas::event::{Event, Oddity};
@@ -26,17 +27,36 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why a session ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SessionError {
+pub enum SessionError {
+    /// See [`ConfigError`].
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// See [`TopicError`].
+    #[error(transparent)]
+    Topics(#[from] TopicError),
+    /// A client failed, or a transaction did.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+    /// See [`RestoreError`].
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    #[error("{0}")]
+    /// A profile was written by a newer release, or by nobody: going on would overwrite what this one cannot read.
+    #[error("a record of profiles cannot be read: {0}")]
     Profile(String),
+    /// A task died.
     #[error("a task died: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl SessionError {
+    /// True for what starting over cannot mend.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Profile(_) => true,
+            Self::Topics(error) => !matches!(error, TopicError::Unreachable { .. }),
+            Self::Kafka(_) | Self::Restore(_) | Self::Task(_) => false,
+        }
+    }
 }
 
 /// One membership of the group, with everything that depends on it.

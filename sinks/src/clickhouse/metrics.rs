@@ -1,3 +1,4 @@
+use super::tables::TABLES;
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
 use prometheus::{HistogramVec, IntCounterVec};
 
@@ -14,7 +15,7 @@ pub(super) struct SinkMetrics {
 
 impl SinkMetrics {
     pub(super) fn new(metrics: &Metrics) -> Self {
-        Self {
+        let this = Self {
             rows: metrics.counter_vec("clickhouse_rows_total", "Rows acknowledged by ClickHouse.", &["table"]),
             inserts: metrics.counter_vec(
                 "clickhouse_inserts_total",
@@ -34,6 +35,15 @@ impl SinkMetrics {
             ),
             replays: metrics.counter_vec("clickhouse_replays_total", "Partitions whose offsets were found behind their rows.", &["table"]),
             consumers: ConsumerFamilies::new(metrics),
+        };
+        // A counter that begins at its first event would hide that event from a rate.
+        for table in TABLES {
+            let _ = this.rows.with_label_values(&[table]);
+            let _ = this.replays.with_label_values(&[table]);
+            for result in ["ok", "failed"] {
+                let _ = this.inserts.with_label_values(&[table, result]);
+            }
         }
+        this
     }
 }

@@ -7,6 +7,7 @@ use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::consumer::{Consumer, Notice, Partition};
 use aftersend_pipeline::kafka::{TopicError, check_topics, producer_config};
 use aftersend_pipeline::retry::Backoff;
+use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
 use aftersend_schemas::outcome::Normaliser;
 use aftersend_schemas::topics::Topics;
@@ -41,8 +42,8 @@ pub enum ClickHouseSinkError {
     /// See [`TopicError`].
     #[error(transparent)]
     Topics(#[from] TopicError),
-    /// The Kafka client could not be made.
-    #[error("cannot create a kafka client: {0}")]
+    /// A Kafka client could not be made, or cannot go on.
+    #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
     /// A table's pipeline died.
     #[error("a pipeline died: {0}")]
@@ -73,13 +74,13 @@ impl ClickHouseSink {
         if let Some(()) = self.wait_for_topics(&shutdown).await? {
             latch.release();
             let normaliser = Normaliser { privacy: self.config.privacy.privacy()? };
-            let mut tables = JoinSet::new();
-            let start = Start { config: &self.config, metrics: &sink_metrics, shutdown: &shutdown };
-            start.table(Outcomes(normaliser), &mut tables)?;
-            start.table(RawEvents, &mut tables)?;
-            start.table(Profiles, &mut tables)?;
-            start.table(DeadLetters, &mut tables)?;
-            start.table(TrackCalls, &mut tables)?;
+            let mut tables: JoinSet<Result<(), ClickHouseSinkError>> = JoinSet::new();
+            let shared = Shared { config: self.config.clone(), metrics: sink_metrics, shutdown: shutdown.clone() };
+            tables.spawn(shared.clone().fill(Outcomes(normaliser)));
+            tables.spawn(shared.clone().fill(RawEvents));
+            tables.spawn(shared.clone().fill(Profiles));
+            tables.spawn(shared.clone().fill(DeadLetters));
+            tables.spawn(shared.fill(TrackCalls));
             while let Some(ended) = tables.join_next().await {
                 // One pipeline that cannot go on stops the service, so that somebody notices; the others drain first.
                 let result = ended.map_err(ClickHouseSinkError::from).and_then(|result| result);
@@ -114,21 +115,35 @@ impl ClickHouseSink {
     }
 }
 
-struct Start<'a> {
-    config: &'a Config,
-    metrics: &'a SinkMetrics,
-    shutdown: &'a CancellationToken,
+#[derive(Clone)]
+struct Shared {
+    config: Config,
+    metrics: SinkMetrics,
+    shutdown: CancellationToken,
 }
 
-impl Start<'_> {
-    fn table<T: Table>(&self, table: T, tables: &mut JoinSet<Result<(), ClickHouseSinkError>>) -> Result<(), ClickHouseSinkError>
+impl Shared {
+    /// Fills one table until `shutdown`. A consumer that cannot go on (a coordinator that came back from a crash fences its own members) is replaced.
+    async fn fill<T: Table>(self, table: T) -> Result<(), ClickHouseSinkError>
     where
         T::Row: for<'a> clickhouse::Row<Value<'a> = T::Row>,
     {
+        let session = || {
+            let pipeline = self.start(table.clone());
+            let shutdown = self.shutdown.clone();
+            async move {
+                let (pipeline, consumer) = pipeline?;
+                pipeline.run(consumer, shutdown).await
+            }
+        };
+        supervise(T::NAME, &self.shutdown, session, |error| !matches!(error, ClickHouseSinkError::Kafka(_))).await
+    }
+
+    fn start<T: Table>(&self, table: T) -> Result<(Pipeline<T>, Consumer), ClickHouseSinkError> {
         let topics = Topics::new(&self.config.kafka.topic_prefix);
         let group = topics.clickhouse_group(T::NAME);
-        let consumer = Consumer::subscribe(self.config, T::NAME, &group, &[&T::topic(&topics)], DRAIN, self.metrics.consumers.of(&group))?;
-        let producer: FutureProducer = producer_config(self.config, "sink-clickhouse", 10_000).create()?;
+        let consumer = Consumer::subscribe(&self.config, T::NAME, &group, &[&T::topic(&topics)], DRAIN, self.metrics.consumers.of(&group))?;
+        let producer: FutureProducer = producer_config(&self.config, "sink-clickhouse", 10_000).create()?;
         let writer = Writer {
             table,
             client: client(&self.config.clickhouse),
@@ -143,8 +158,7 @@ impl Start<'_> {
             sending: FuturesUnordered::new(),
             fences: CancellationToken::new(),
         };
-        tables.spawn(pipeline.run(consumer, self.shutdown.clone()));
-        Ok(())
+        Ok((pipeline, consumer))
     }
 }
 

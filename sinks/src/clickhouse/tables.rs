@@ -17,7 +17,7 @@ pub const TABLES: [&str; 5] = [Outcomes::NAME, RawEvents::NAME, Profiles::NAME, 
 pub(super) type Unreadable = &'static str;
 
 /// One table: its name, its topic, and how a record becomes a row.
-pub(super) trait Table: Send + Sync + 'static {
+pub(super) trait Table: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     type Row: RowOwned + clickhouse::RowWrite + Serialize + Send + Sync + 'static;
 
@@ -28,14 +28,19 @@ pub(super) trait Table: Send + Sync + 'static {
 }
 
 /// `message_outcomes`
+#[derive(Clone)]
 pub(super) struct Outcomes(pub(super) Normaliser);
 /// `raw_events`
+#[derive(Clone)]
 pub(super) struct RawEvents;
 /// `profiles`
+#[derive(Clone)]
 pub(super) struct Profiles;
 /// `dead_letters`
+#[derive(Clone)]
 pub(super) struct DeadLetters;
 /// `track_calls`
+#[derive(Clone)]
 pub(super) struct TrackCalls;
 
 impl Table for Outcomes {

@@ -32,21 +32,22 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Makes the call until it is answered, writes the answer down, and returns the ledger as it then is. Ends early only by being dropped.
+    /// Makes the call until it is answered, writes the answer down, and returns the ledger as it then is. Ends early only by being dropped. Without an
+    /// API only what would have been done is written.
     pub(super) async fn make(
         &self,
-        api: &Api,
+        api: Option<&Api>,
         partition: i32,
         profile: &ProfileRecord,
         planned: &Planned,
         mut ledger: LedgerRecord,
     ) -> LedgerRecord {
-        if self.dry_run {
+        let Some(api) = api.filter(|_| !self.dry_run) else {
             self.audit(partition, profile, planned, Phase::DryRun, 0, 0).await;
             self.count(planned.call, "dry_run");
             plan::acknowledged(&mut ledger, planned, unix_millis());
             return ledger;
-        }
+        };
         self.audit(partition, profile, planned, Phase::Intent, 0, 0).await;
         let started = Instant::now();
         let (phase, status) = self.answer(api, profile, planned).await;

@@ -1,4 +1,5 @@
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
+use aftersend_schemas::track_call::Call;
 use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge};
 
 use super::plan::Done;
@@ -35,6 +36,11 @@ impl TrackMetrics {
                 .counter("track_unreadable_profiles_total", "Profiles that could not be read; they are in the dead letters."),
             consumers: ConsumerFamilies::new(metrics),
         };
+        for call in [Call::Identify, Call::Unsubscribe, Call::Suppress] {
+            for result in ["acknowledged", "refused", "retried", "stopped", "dry_run"] {
+                let _ = this.calls.with_label_values(&[call.as_str(), result]);
+            }
+        }
         for done in Done::ALL {
             let _ = this.profiles.with_label_values(&[done.as_str()]);
         }

@@ -10,6 +10,7 @@ use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, RestoreE
 use aftersend_pipeline::kafka::{TopicError, check_topics, producer_config};
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
+use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
 use aftersend_pipeline::{dead_letter, unix_millis};
 use aftersend_schemas::ledger::LedgerRecord;
@@ -104,19 +105,10 @@ impl TrackSink {
         result
     }
 
-    /// Goes on after a failed restore from the committed offsets; other errors end the service.
+    /// Starts over after failures of Kafka; other errors end the service.
     async fn serve_until(&self, shutdown: &CancellationToken, metrics: &TrackMetrics) -> Result<(), TrackSinkError> {
-        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-        loop {
-            match Session::start(&self.config, metrics)?.run(shutdown).await {
-                Err(TrackSinkError::Restore(error)) => tracing::warn!(%error, "starting over from the committed offsets"),
-                result => return result,
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(backoff.next_delay()) => {}
-            }
-        }
+        let session = || async { Session::start(&self.config, metrics)?.run(shutdown).await };
+        supervise("track", shutdown, session, |error| !matches!(error, TrackSinkError::Restore(_) | TrackSinkError::Kafka(_))).await
     }
 
     async fn wait_for_topics(&self, shutdown: &CancellationToken) -> Result<bool, TrackSinkError> {
@@ -237,11 +229,12 @@ impl Session {
             let Some(key) = self.people.next_due(now) else { break };
             let Some((open, ledger)) = self.people.get(&key) else { continue };
             let workspace = &open.profile.person.workspace;
-            let Some(api) = self.apis.get(workspace) else {
+            let api = self.apis.get(workspace);
+            if api.is_none() && !self.caller.dry_run {
                 self.metrics.profiles.with_label_values(&["no_credentials"]).inc();
                 self.people.done(&key);
                 continue;
-            };
+            }
             let rules = self.config.policy.rules_for(workspace);
             match plan::next(&open.profile, &ledger, &rules, &self.config.track.attribute_prefix, now) {
                 Step::Done(done) => {
@@ -259,7 +252,7 @@ impl Session {
                     self.people.wait(key, now + 60_000);
                 }
                 Step::Call(planned) => {
-                    let call = call(self.caller.clone(), api.clone(), key.clone(), open.profile.clone(), planned, ledger);
+                    let call = call(self.caller.clone(), api.cloned(), key.clone(), open.profile.clone(), planned, ledger);
                     self.people.calling(&key);
                     self.calls.push(Box::pin(call));
                 }
@@ -376,12 +369,12 @@ impl Session {
 
 async fn call(
     caller: Arc<Caller>,
-    api: Api,
+    api: Option<Api>,
     key: PersonKey,
     profile: ProfileRecord,
     planned: Planned,
     ledger: LedgerRecord,
 ) -> (PersonKey, LedgerRecord) {
-    let ledger = caller.make(&api, key.0, &profile, &planned, ledger).await;
+    let ledger = caller.make(api.as_ref(), key.0, &profile, &planned, ledger).await;
     (key, ledger)
 }
