@@ -49,7 +49,8 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
             }
             if config.track.workspaces.is_empty() {
                 say(true, "track", "no credentials: nobody is called");
-            } else if mode == TrackMode::DryRun {
+            }
+            if mode == TrackMode::DryRun {
                 say(true, "track", "dry run: intents are written to track-calls, nobody is called");
             }
         }

@@ -3,8 +3,7 @@ use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
 use aftersend_pipeline::config::{Config, ConfigError};
-use aftersend_pipeline::kafka::{TopicError, check_topics};
-use aftersend_pipeline::retry::Backoff;
+use aftersend_pipeline::kafka::{TopicError, wait_for_topics};
 use aftersend_pipeline::telemetry::{AdminError, Latch, Metrics, Readiness, serve};
 use aftersend_schemas::topics::Topics;
 use rdkafka::error::KafkaError;
@@ -102,7 +101,7 @@ impl Ingest {
         let mut serving = tokio::spawn(server);
         tracing::info!(address = %self.address, path = PATH, admin = %admin_address, sources = config.sources.len(), "ingest is listening");
 
-        let checked = check_until_reachable(&config, readiness.latch());
+        let checked = check_until_reachable(&config, readiness.latch(), &shutdown);
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             result = async { checked.await?; std::future::pending().await } => result,
@@ -119,22 +118,12 @@ impl Ingest {
     }
 }
 
-/// Holds readiness back until the topics have been seen to be safe.
-async fn check_until_reachable(config: &Config, latch: Latch) -> Result<(), IngestError> {
+/// Holds readiness back until the topics have been seen to be safe. Until then requests are answered 503.
+async fn check_until_reachable(config: &Config, latch: Latch, shutdown: &CancellationToken) -> Result<(), IngestError> {
     let topics = Topics::new(&config.kafka.topic_prefix);
-    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-    loop {
-        match check_topics(config, &[topics.raw(), topics.dead()]).await {
-            Ok(()) => {
-                latch.release();
-                tracing::info!("ingest is ready");
-                return Ok(());
-            }
-            Err(error @ TopicError::Unreachable { .. }) => {
-                tracing::warn!(%error, "answering 503 until kafka is there");
-                tokio::time::sleep(backoff.next_delay()).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
+    if wait_for_topics(config, &[topics.raw(), topics.dead()], shutdown).await? {
+        latch.release();
+        tracing::info!("ingest is ready");
     }
+    Ok(())
 }

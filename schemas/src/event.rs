@@ -9,10 +9,13 @@ use crate::catalogue;
 use crate::event_time::EventTime;
 use crate::json::{self, NotAnObject, Object};
 
+/// Longest text that is taken for an id: Customer.io's own limit is 150 bytes, and a record's key must not outgrow its record.
+pub const ID_BYTES: usize = 512;
+
 /// Something unusual about an event that did not stop it. Kept in the outcome's metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Oddity {
-    /// No usable `event_id`; the SHA-256 of the body serves as one.
+    /// No `event_id`, or one too long for an id; the SHA-256 of the body serves as one.
     EventIdMissing,
     /// No `object_type`; the flat shape is about e-mail.
     ObjectTypeAssumed,
@@ -69,7 +72,7 @@ impl<'a> Event<'a> {
         let mut oddities = Vec::new();
 
         let in_data = |name: &str| data.as_ref().and_then(|data| data.text(name));
-        let event_id = top.text("event_id").or_else(|| in_data("event_id")).unwrap_or_else(|| {
+        let event_id = top.text("event_id").or_else(|| in_data("event_id")).filter(|text| is_id(text)).unwrap_or_else(|| {
             oddities.push(Oddity::EventIdMissing);
             Cow::Owned(hex::encode(Sha256::digest(body)))
         });
@@ -115,12 +118,17 @@ impl<'a> Event<'a> {
 
     /// A text of `data.identifiers`.
     pub fn identifier(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.identifiers.as_ref()?.text(name)
+        self.identifiers.as_ref()?.text(name).filter(|text| is_id(text))
     }
 
     /// Customer.io's id of the message.
     pub fn delivery_id(&self) -> Option<Cow<'a, str>> {
-        self.text("delivery_id")
+        self.text("delivery_id").filter(|text| is_id(text))
+    }
+
+    /// The workspace's own id of the person: `customer_id`, else `identifiers.id`.
+    pub fn customer_id(&self) -> Option<Cow<'a, str>> {
+        self.text("customer_id").filter(|text| is_id(text)).or_else(|| self.identifier("id"))
     }
 
     /// What the provider or Customer.io said; for push, what it said of the first device that failed.
@@ -152,6 +160,10 @@ impl<'a> Event<'a> {
     fn payload(&self) -> &Object<'a> {
         self.data.as_ref().unwrap_or(&self.top)
     }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() <= ID_BYTES
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ pub enum Subject<'a> {
 impl<'a> Subject<'a> {
     /// Finds the subject of an event.
     pub fn of(event: &Event<'a>, privacy: &Privacy) -> Self {
-        if let Some(id) = event.text("customer_id").or_else(|| event.identifier("id")) {
+        if let Some(id) = event.customer_id() {
             return Self::Id(id);
         }
         if let Some(cio_id) = event.identifier("cio_id") {
@@ -142,6 +142,8 @@ mod tests {
         assert_eq!(hashed, key(r#"{"identifiers":{"email":"x@Y.example"}}"#));
         assert_eq!(key(r#"{"delivery_id":"d"}"#), "d");
         assert_eq!(key("{}"), "ev");
+        let long = "x".repeat(600);
+        assert_eq!(key(&format!(r#"{{"customer_id":"{long}","delivery_id":"d"}}"#)), "d", "too long to be an id");
     }
 
     #[test]

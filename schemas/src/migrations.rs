@@ -3,7 +3,7 @@
 /// One file of `clickhouse/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migration {
-    /// Its number; applied in ascending order, each once.
+    /// Its number; applied in ascending order. Every statement may run again.
     pub number: u32,
     /// File name, for messages.
     pub name: &'static str,

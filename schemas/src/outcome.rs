@@ -57,7 +57,7 @@ impl Normaliser {
             channel: event.object_type.clone().into_owned(),
             metric: event.metric.clone().into_owned(),
             timestamp: event.time.seconds().and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or_default(),
-            customer_id: owned(event.text("customer_id").or_else(|| event.identifier("id"))),
+            customer_id: owned(event.customer_id()),
             cio_id: owned(event.identifier("cio_id")),
             message_id: owned(event.delivery_id()),
             campaign_id: id("campaign_id"),

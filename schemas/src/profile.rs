@@ -84,7 +84,7 @@ impl EmailState {
 /// A named part of the score.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contribution {
-    /// `validity`, `engagement`, `pressure` or `gate`.
+    /// `validity`, `engagement`, `patience` or `gate`.
     pub name: String,
     /// Tenths of a point that this part adds (a gate takes away).
     pub tenths: i32,

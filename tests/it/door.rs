@@ -5,55 +5,31 @@ use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use std::time::{Duration, Instant};
 
+#[derive(serde::Deserialize)]
 struct Vector {
-    source: &'static str,
-    timestamp: &'static str,
-    body: &'static str,
-    signature: &'static str,
-    body_only: &'static str,
-    reserialised: &'static str,
+    key: String,
+    timestamp: String,
+    body_base64: String,
+    signature: String,
+    body_only_signature: String,
+    reserialised_signature: String,
 }
 
-/// Computed with two independent implementations. The keys are those of [`SOURCES`].
-const VECTORS: [Vector; 3] = [
-    Vector {
-        source: "one",
-        timestamp: "1770000123",
-        body: "eyJkYXRhIjp7ImN1c3RvbWVyX2lkIjoidS0xIiwiZGVsaXZlcnlfaWQiOiJSQUFBIiwiaWRlbnRpZmllcnMiOnsiaWQiOiJ1LTEifX0sImV2ZW50X2lkIjoiMDFLR0RQQTAwMDAwMDAwMDAwMDAwMDAwMDEiLCJvYmplY3RfdHlwZSI6ImVtYWlsIiwibWV0cmljIjoic2VudCIsInRpbWVzdGFtcCI6MTc3MDAwMDEyMH0=",
-        signature: "496871b627fa9186034e5a665449e8ab6cc2519a583ac736f7ec3afcc7ba5e97",
-        body_only: "2acd2d4ffd4fed201c351b778621c92c82b34336f7aab714b97103b79a092d40",
-        reserialised: "",
-    },
-    Vector {
-        source: "two",
-        timestamp: "1770000456",
-        body: "eyJkYXRhIjp7ImN1c3RvbWVyX2lkIjoia3VuZC3DpcOkw7YiLCJyZWNpcGllbnQiOiJ6b8OrQGLDvGNoZXIuZXhhbXBsZSIsInN1YmplY3QiOiLmmKXjga7jgrvjg7zjg6sg8J+MuCDigJMgwr0iLCJpZGVudGlmaWVycyI6eyJpZCI6Imt1bmQtw6XDpMO2In19LCJldmVudF9pZCI6IjAxS0dEUEEwMDAwMDAwMDAwMDAwMDAwMDAyIiwib2JqZWN0X3R5cGUiOiJlbWFpbCIsIm1ldHJpYyI6Im9wZW5lZCIsInRpbWVzdGFtcCI6MTc3MDAwMDQ1MH0=",
-        signature: "012aabee382eecd30c1c8b384ca2dd7eeff77eadbb954335f601a3d09fd538ab",
-        body_only: "245809e566d963922e54e89e1dd19923118608ccfe24261add365cef77adfdb4",
-        reserialised: "d06adddd27e679ed2c4101f3d110f665962e1e5e2bcc18e02b7b65b42b35ff27",
-    },
-    Vector {
-        source: "three",
-        timestamp: "1770000789",
-        body: "ewogICJkYXRhIjogewogICAgImN1c3RvbWVyX2lkIjogInUtMyIsCgkiZmFpbHVyZV9tZXNzYWdlIjogIjU1MCA1LjEuMSAgdXNlciB1bmtub3duXHJcbiIKICB9LA0KICAiZXZlbnRfaWQiOiAiMDFLR0RQQTAwMDAwMDAwMDAwMDAwMDAwMDMiLAogICJvYmplY3RfdHlwZSI6ICJlbWFpbCIsCiAgIm1ldHJpYyI6ICJib3VuY2VkIiwKICAidGltZXN0YW1wIjogMTc3MDAwMDc4MAp9Cg==",
-        signature: "1a37a3176a6446bf91337515f532995f2583237970b676dd90f7dd7e389872a0",
-        body_only: "86c1624fa5e4ee5c0c70809447dd6ff36ef49d1b208a4680e5626999b1c63a3d",
-        reserialised: "31574b85375ff55de59fe4d55c17ef22b31b500e0f64232689d8b4babdbe5887",
-    },
-];
+impl Vector {
+    fn body(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(base64::engine::general_purpose::STANDARD.decode(&self.body_base64)?)
+    }
+}
 
-const SOURCES: &str = r#"
-[[source]]
-name = "one"
-signing_keys = "key-A_0123456789abcdef"
-workspace = "shop"
-[[source]]
-name = "two"
-signing_keys = ["an older key", "5f2d9c0e7a1b4c3d8e6f"]
-[[source]]
-name = "three"
-signing_keys = "spaces and : colons in key"
-"#;
+/// Three sources, named by place, with the keys of the vectors; the second is changing its key.
+fn sources(vectors: &[Vector]) -> String {
+    let source = |(place, vector): (usize, &Vector)| {
+        let keys = if place == 1 { format!("[\"an older key\", {:?}]", vector.key) } else { format!("{:?}", vector.key) };
+        let workspace = if place == 0 { "shop" } else { "default" };
+        format!("[[source]]\nname = \"source-{place}\"\nsigning_keys = {keys}\nworkspace = \"{workspace}\"\n")
+    };
+    vectors.iter().enumerate().map(source).collect()
+}
 
 async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> anyhow::Result<u16> {
     let request = reqwest::Client::new().post(url).body(body.to_vec());
@@ -63,55 +39,56 @@ async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> anyhow::Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn right_signatures_are_accepted_and_stored_byte_for_byte_and_all_others_get_401() -> anyhow::Result<()> {
-    let mut setup = Setup::new(SOURCES).await?;
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../schemas/fixtures/signatures.json"))?;
+    let mut setup = Setup::new(&sources(&vectors)).await?;
     setup.start(Service::Ingest).await?;
     let mut refused = 0;
-    for vector in &VECTORS {
-        let url = setup.webhook_url(vector.source);
-        let body = base64::engine::general_purpose::STANDARD.decode(vector.body)?;
+    for (place, vector) in vectors.iter().enumerate() {
+        let url = setup.webhook_url(&format!("source-{place}"));
+        let body = vector.body()?;
         let signed = async |timestamp: &str, signature: &str, body: &[u8]| {
             post(&url, &[("X-CIO-Timestamp", timestamp), ("X-CIO-Signature", signature), ("Content-Type", "application/json")], body).await
         };
-        assert_eq!(signed(vector.timestamp, vector.signature, &body).await?, 200);
-        assert_eq!(signed(vector.timestamp, &vector.signature.to_uppercase(), &body).await?, 200);
+        let (timestamp, signature) = (vector.timestamp.as_str(), vector.signature.as_str());
+        assert_eq!(signed(timestamp, signature, &body).await?, 200);
+        assert_eq!(signed(timestamp, &signature.to_uppercase(), &body).await?, 200);
 
         let mut flipped = body.clone();
         flipped[5] ^= 1;
-        let later = (vector.timestamp.parse::<u64>()? + 1).to_string();
+        let later = (timestamp.parse::<u64>()? + 1).to_string();
         let fails: [(&str, &str, &[u8]); 8] = [
-            (vector.timestamp, vector.body_only, &body),
-            (vector.timestamp, vector.reserialised, &body),
-            (&later, vector.signature, &body),
-            (vector.timestamp, vector.signature, &flipped),
-            (vector.timestamp, vector.signature, &body[..body.len() - 1]),
-            (vector.timestamp, "", &body),
-            (vector.timestamp, &vector.signature[..63], &body),
-            ("", vector.signature, &body),
+            (timestamp, &vector.body_only_signature, &body),
+            (timestamp, &vector.reserialised_signature, &body),
+            (&later, signature, &body),
+            (timestamp, signature, &flipped),
+            (timestamp, signature, &body[..body.len() - 1]),
+            (timestamp, "", &body),
+            (timestamp, &signature[..63], &body),
+            ("", signature, &body),
         ];
         for (timestamp, signature, body) in fails {
             assert_eq!(signed(timestamp, signature, body).await?, 401, "{timestamp} {signature}");
             refused += 1;
         }
-        assert_eq!(post(&url, &[("X-CIO-Signature", vector.signature)], &body).await?, 401, "no timestamp");
-        assert_eq!(post(&url, &[("X-CIO-Timestamp", vector.timestamp)], &body).await?, 401, "no signature");
+        assert_eq!(post(&url, &[("X-CIO-Signature", signature)], &body).await?, 401, "no timestamp");
+        assert_eq!(post(&url, &[("X-CIO-Timestamp", timestamp)], &body).await?, 401, "no signature");
         refused += 2;
     }
     assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_webhooks_total{result=\"signature_").await?, f64::from(refused));
     assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_webhooks_total{result=\"accepted\"").await?, 6.0);
-    assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_signing_key_matches_total{key=\"1\",source=\"two\"}").await?, 2.0);
+    assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_signing_key_matches_total{key=\"1\",source=\"source-1\"}").await?, 2.0);
 
     let records = read_topic(&setup.config, &setup.topics().raw())?;
     assert_eq!(records.len(), 6);
-    for (vector, key, workspace) in [(&VECTORS[0], "u-1", "shop"), (&VECTORS[1], "kund-åäö", "default"), (&VECTORS[2], "u-3", "default")]
-    {
-        let body = base64::engine::general_purpose::STANDARD.decode(vector.body)?;
+    for (place, key, workspace) in [(0, "u-1", "shop"), (1, "kund-åäö", "default"), (2, "u-3", "default")] {
+        let body = vectors[place].body()?;
         let stored: Vec<_> = records.iter().filter(|record| record.value.as_ref() == Some(&body)).collect();
         assert_eq!(stored.len(), 2, "twice accepted, twice stored: duplicates are recognised further on");
         let received = Received::from_headers(stored[0].headers(), 0);
         assert_eq!((stored[0].key_text().as_ref(), received.workspace.as_str()), (key, workspace));
-        assert_eq!((received.source.as_str(), received.signature_timestamp.as_str()), (vector.source, vector.timestamp));
         assert_eq!(received.content_type, "application/json");
         assert_eq!(received.received_at, stored[0].timestamp);
+        assert_eq!((received.source, received.signature_timestamp), (format!("source-{place}"), vectors[place].timestamp.clone()));
     }
     setup.finish().await
 }

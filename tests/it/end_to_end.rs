@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use aftersend::traffic::{Body, Outcome, disturb, samples, stories};
+use aftersend::traffic::{Body, Outcome, SAMPLE_PEOPLE, SAMPLE_SUPPRESSED, STORIES_SUPPRESSED, disturb, samples, stories};
 use aftersend_pipeline::unix_millis;
 use aftersend_processor::fold::{Observation, State};
 use aftersend_processor::score::{Policy, evaluate};
@@ -11,48 +11,6 @@ use aftersend_tests::{Service, Setup, eventually};
 use anyhow::{Context as _, ensure};
 use clickhouse::Row;
 use serde::Deserialize;
-
-/// Who is called for the samples and the stories, and how: written by hand from what each line says.
-const IDENTIFIED: [&str; 37] = [
-    "u-1001",
-    "u-1002",
-    "u-1003",
-    "u-1004",
-    "u-1005",
-    "u-1006",
-    "u-1007",
-    "u-1009",
-    "u-1010",
-    "u-1011",
-    "u-1013",
-    "u-1015",
-    "u-1016",
-    "u-1017",
-    "u-1018",
-    "u-1019",
-    "u-1020",
-    "u-1021",
-    "u-1022",
-    "u-1025",
-    "u-1026",
-    "u-1027",
-    "u-1028",
-    "u-1029",
-    "u-1030",
-    "u-1032",
-    "20010245",
-    "kund-åäö-7",
-    "cio_b1f400000888",
-    "loyal-lena",
-    "full-felix",
-    "cold-carla",
-    "with/slash+plus",
-    "u-1008",
-    "u-1012",
-    "u-1014",
-    "u-1031",
-];
-const SUPPRESSED: [&str; 7] = ["u-1008", "u-1012", "u-1014", "u-1031", "cio_b1f400000777", "gone-greta", "angry-omar"];
 
 #[derive(Debug, Row, Deserialize)]
 struct Scored {
@@ -137,11 +95,13 @@ async fn signed_webhooks_become_exact_rows_scores_and_calls_in_any_order_with_an
 fn check_calls(setup: &Setup) -> anyhow::Result<()> {
     let asked = setup.track_api.by_person();
     let called: BTreeSet<&str> = asked.keys().map(String::as_str).collect();
-    let expected: BTreeSet<&str> = IDENTIFIED.iter().chain(&SUPPRESSED).copied().collect();
+    let suppressed: BTreeSet<&str> = SAMPLE_SUPPRESSED.into_iter().chain(STORIES_SUPPRESSED).collect();
+    let stories = ["loyal-lena", "full-felix", "cold-carla", "with/slash+plus"];
+    let expected: BTreeSet<&str> = SAMPLE_PEOPLE.into_iter().chain(stories).chain(suppressed.iter().copied()).collect();
     ensure!(called == expected, "missing {:?}, surplus {:?}", expected.difference(&called), called.difference(&expected));
     for (person, calls) in &asked {
         let suppresses = calls.iter().filter(|call| *call == "suppress").count();
-        if SUPPRESSED.contains(&person.as_str()) {
+        if suppressed.contains(person.as_str()) {
             ensure!(suppresses == 1 && calls.len() > 1 && calls.last().is_some_and(|call| call == "suppress"), "{person}: {calls:?}");
         } else {
             ensure!(suppresses == 0, "{person}: {calls:?}");

@@ -49,7 +49,7 @@ async fn resetting_offsets_replays_into_the_same_tables_and_calls_nobody_again()
         ensure!(outcomes == all, "{outcomes} of {all} outcomes are of the new epoch");
         let (events, profiles) = (records(&setup, Service::Processor).await?, records(&setup, Service::Track).await?);
         ensure!(events == total && profiles == versions, "{events} of {total} events and {profiles} of {versions} profiles read again");
-        ensure!(setup.metric(Service::Track, "aftersend_track_held_people").await? == 0.0, "not everybody is looked at yet");
+        ensure!(setup.metric(Service::Track, "aftersend_track_open_people").await? == 0.0, "not everybody is looked at yet");
         Ok(())
     })
     .await?;
@@ -79,7 +79,7 @@ async fn settled(setup: &Setup, total: u64) -> anyhow::Result<()> {
         let folded = setup.metric(Service::Processor, "aftersend_processor_events_total").await? as u64;
         let written = setup.metric(Service::Processor, "aftersend_processor_profiles_written_total").await? as u64;
         let (stored, read) = (setup.count("SELECT count() FROM profiles FINAL").await?, records(setup, Service::Track).await?);
-        let held = setup.metric(Service::Track, "aftersend_track_held_people").await?;
+        let held = setup.metric(Service::Track, "aftersend_track_open_people").await?;
         ensure!(rows == total && folded == total, "{rows} rows and {folded} events of {total}");
         ensure!(stored == written && read == written && held == 0.0, "{written} profiles, {stored} stored, {read} read, {held} held");
         Ok(())

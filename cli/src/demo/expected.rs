@@ -3,48 +3,7 @@ use std::collections::BTreeSet;
 use super::Names;
 use super::measured::Measured;
 use super::track_api::TrackApi;
-use crate::traffic::{Body, Story};
-
-/// People of the samples who are scored and can be addressed: each must be identified. Those of the undocumented events (`u-1023`, `u-1024`) are not.
-const SAMPLE_PEOPLE: [&str; 33] = [
-    "u-1001",
-    "u-1002",
-    "u-1003",
-    "u-1004",
-    "u-1005",
-    "u-1006",
-    "u-1007",
-    "u-1008",
-    "u-1009",
-    "u-1010",
-    "u-1011",
-    "u-1012",
-    "u-1013",
-    "u-1014",
-    "u-1015",
-    "u-1016",
-    "u-1017",
-    "u-1018",
-    "u-1019",
-    "u-1020",
-    "u-1021",
-    "u-1022",
-    "u-1025",
-    "u-1026",
-    "u-1027",
-    "u-1028",
-    "u-1029",
-    "u-1030",
-    "u-1031",
-    "u-1032",
-    "20010245",
-    "kund-åäö-7",
-    "cio_b1f400000888",
-];
-/// Of the samples: certain hard bounces (lines 13, 17, 35 and 47) and a complaint (line 20).
-const SAMPLE_SUPPRESSED: [&str; 5] = ["u-1008", "u-1012", "u-1014", "u-1031", "cio_b1f400000777"];
-/// Of the stories.
-const STORIES_SUPPRESSED: [&str; 2] = ["gone-greta", "angry-omar"];
+use crate::traffic::{Body, SAMPLE_PEOPLE, SAMPLE_SUPPRESSED, STORIES_SUPPRESSED, Story};
 
 /// What must come of the traffic, as its sender knows it.
 pub(super) struct Expected {

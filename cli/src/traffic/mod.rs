@@ -10,9 +10,9 @@ pub use body::Body;
 pub use crowd::Crowd;
 pub use rand::SeedableRng;
 pub use rand::rngs::StdRng as Random;
-pub use samples::samples;
+pub use samples::{SAMPLE_PEOPLE, SAMPLE_SUPPRESSED, samples};
 pub use sender::{Outcome, Sender, Sent, sign};
-pub use stories::{Story, stories};
+pub use stories::{STORIES_SUPPRESSED, Story, stories};
 
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;

@@ -5,6 +5,9 @@ use serde_json::json;
 
 use super::Body;
 
+/// People of the stories who must be suppressed.
+pub const STORIES_SUPPRESSED: [&str; 2] = ["gone-greta", "angry-omar"];
+
 const DAY: i64 = 86_400;
 
 /// A customer whose events have one right ending.

@@ -50,10 +50,10 @@ fn partitions(list: &TopicPartitionList) -> Vec<Partition> {
     list.elements().iter().map(|element| (Arc::from(element.topic()), element.partition())).collect()
 }
 
-/// Records that are not read yet. The client's own figure needs commits by the consumer, which a group that commits in transactions does not make.
-fn lag(partition: &rdkafka::statistics::Partition) -> Option<i64> {
-    if partition.consumer_lag >= 0 {
-        return Some(partition.consumer_lag);
+/// Records behind the committed offset; behind the last one read, where the client does not see what is committed.
+fn lag(partition: &rdkafka::statistics::Partition, commits_in_transactions: bool) -> Option<i64> {
+    if !commits_in_transactions {
+        return (partition.consumer_lag >= 0).then_some(partition.consumer_lag);
     }
     // Before the first record the position is where fetching began.
     let position = if partition.app_offset >= 0 { partition.app_offset } else { partition.next_offset };
@@ -65,7 +65,7 @@ impl ClientContext for Context {
         for (name, topic) in &statistics.topics {
             for (number, partition) in &topic.partitions {
                 if *number >= 0
-                    && let Some(lag) = lag(partition)
+                    && let Some(lag) = lag(partition, self.metrics.commits_in_transactions)
                 {
                     self.metrics.set_lag(name, *number, lag);
                 }

@@ -6,9 +6,11 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::types::RDKafkaErrorCode;
+use tokio_util::sync::CancellationToken;
 
 use super::client::producer_config;
 use crate::config::Config;
+use crate::retry::Backoff;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -67,8 +69,8 @@ fn unreachable(config: &Config, source: KafkaError) -> TopicError {
     TopicError::Unreachable { brokers: config.kafka.brokers.clone(), source }
 }
 
-/// What the cluster knows of its topics. Blocks for up to ten seconds; call it on a thread that may.
-pub fn metadata(config: &Config) -> Result<Metadata, TopicError> {
+/// What the cluster knows of its topics. Blocks.
+fn metadata(config: &Config) -> Result<Metadata, TopicError> {
     client(config)?.inner().fetch_metadata(None, TIMEOUT).map_err(|source| unreachable(config, source))
 }
 
@@ -95,6 +97,22 @@ pub async fn create_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<S
         }
     }
     Ok(created)
+}
+
+/// [`check_topics`], waiting for Kafka to answer. False if `shutdown` came first.
+pub async fn wait_for_topics(config: &Config, names: &[String], shutdown: &CancellationToken) -> Result<bool, TopicError> {
+    let mut backoff = Backoff::new(Duration::from_millis(500), TIMEOUT);
+    loop {
+        match check_topics(config, names).await {
+            Ok(()) => return Ok(true),
+            Err(error @ TopicError::Unreachable { .. }) => tracing::warn!(%error, "waiting for kafka"),
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(false),
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+        }
+    }
 }
 
 /// Refuses topics on which a promise would not hold.

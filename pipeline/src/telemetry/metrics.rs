@@ -95,6 +95,7 @@ pub struct ConsumerMetrics {
     pub records: IntCounter,
     lag: IntGaugeVec,
     group: String,
+    pub(crate) commits_in_transactions: bool,
 }
 
 /// The two families behind [`ConsumerMetrics`], shared by the groups of one service.
@@ -119,11 +120,22 @@ impl ConsumerFamilies {
 
     /// The metrics of one group.
     pub fn of(&self, group: &str) -> ConsumerMetrics {
-        ConsumerMetrics { records: self.records.with_label_values(&[group]), lag: self.lag.clone(), group: group.to_owned() }
+        ConsumerMetrics {
+            records: self.records.with_label_values(&[group]),
+            lag: self.lag.clone(),
+            group: group.to_owned(),
+            commits_in_transactions: false,
+        }
     }
 }
 
 impl ConsumerMetrics {
+    /// For a group whose offsets are committed by a producer: the client does not see those, so its lag is counted from what was read.
+    pub fn in_transactions(mut self) -> Self {
+        self.commits_in_transactions = true;
+        self
+    }
+
     /// How far behind the end of its partition the group is.
     pub(crate) fn set_lag(&self, topic: &str, partition: i32, lag: i64) {
         self.lag.with_label_values(&[&self.group, topic, &partition.to_string()]).set(lag);

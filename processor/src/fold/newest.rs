@@ -19,18 +19,25 @@ impl<T: Ord, V, const LIMIT: usize> Default for Newest<T, LIMIT, V> {
 }
 
 impl<T: Ord, V: Ord, const LIMIT: usize> Newest<T, LIMIT, V> {
-    /// Joins one member.
-    pub fn insert_with(&mut self, member: T, value: V) {
-        match self.members.get_mut(&member) {
-            Some(known) if *known > value => *known = value,
-            Some(_) => {}
-            None => {
-                self.members.insert(member, value);
-                if self.members.len() > LIMIT {
-                    self.members.pop_first();
+    /// Joins one member. True if that changed anything.
+    pub fn insert_with(&mut self, member: T, value: V) -> bool {
+        if let Some(known) = self.members.get_mut(&member) {
+            let smaller = value < *known;
+            if smaller {
+                *known = value;
+            }
+            return smaller;
+        }
+        if self.members.len() == LIMIT {
+            match self.members.first_entry() {
+                Some(first) if *first.key() < member => {
+                    first.remove();
                 }
+                _ => return false,
             }
         }
+        self.members.insert(member, value);
+        true
     }
 
     /// Joins another set.
@@ -62,8 +69,8 @@ impl<T: Ord, V: Ord, const LIMIT: usize> Newest<T, LIMIT, V> {
 }
 
 impl<T: Ord, const LIMIT: usize> Newest<T, LIMIT> {
-    /// Joins one member.
-    pub fn insert(&mut self, member: T) {
-        self.insert_with(member, ());
+    /// Joins one member. True if that changed anything.
+    pub fn insert(&mut self, member: T) -> bool {
+        self.insert_with(member, ())
     }
 }

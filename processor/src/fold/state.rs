@@ -130,42 +130,36 @@ pub enum StateError {
 }
 
 impl State {
-    /// Joins what one event says. Any order, any number of times.
-    pub fn observe(&mut self, observation: &Observation) {
+    /// Joins what one event says: any order, any number of times. True if that changed anything.
+    pub fn observe(&mut self, observation: &Observation) -> bool {
         let Observation { at, message, address, ref fact } = *observation;
         let mail = Mail { at, message, address };
-        match fact {
-            Fact::Delivered => {
-                self.delivered.insert(mail);
-                join_earliest(&mut self.first_delivered_at, at);
-            }
-            Fact::Opened { machine: true } | Fact::Seen => {}
+        let joined = match fact {
+            Fact::Delivered => self.delivered.insert(mail) | join_earliest(&mut self.first_delivered_at, at),
+            Fact::Opened { machine: true } | Fact::Seen => false,
             Fact::Opened { machine: false } => self.opened.insert(mail),
             Fact::Clicked { link, machine } => self.clicked.insert(Click { mail, link: *link, machine: *machine }),
             Fact::Converted => self.converted.insert(mail),
             Fact::Bounced { class, confidence, deferred, delivery_id, received_at } => {
-                if class.is_hard() && !deferred {
+                let joined = if class.is_hard() && !deferred {
                     let domain = *class == BounceClass::HardDomain;
-                    self.hard.insert_with(HardBounce { at, message, address, domain, confidence: *confidence }, *received_at);
+                    self.hard.insert_with(HardBounce { at, message, address, domain, confidence: *confidence }, *received_at)
                 } else {
                     let class = BounceClass::ALL.iter().position(|known| known == class).and_then(|place| u8::try_from(place).ok());
-                    self.bounces.insert(Bounce { at, message, address, class: class.unwrap_or(u8::MAX), deferred: *deferred });
-                }
-                if !deferred {
-                    join_latest(&mut self.last_bounce, (at, delivery_id.clone()));
-                }
+                    self.bounces.insert(Bounce { at, message, address, class: class.unwrap_or(u8::MAX), deferred: *deferred })
+                };
+                joined | (!deferred && join_latest(&mut self.last_bounce, (at, delivery_id.clone())))
             }
             Fact::Complained { received_at } => self.complaints.insert_with(Complaint { at, message }, *received_at),
             Fact::Unsubscribed => join_latest(&mut self.unsubscribed_at, at),
             Fact::Subscribed => join_latest(&mut self.subscribed_at, at),
             Fact::Elsewhere { channel, reached } => {
                 let (reached_at, bounced_at) = if *reached { (at, 0) } else { (0, at) };
-                self.join_channel(channel.clone(), OtherChannel { reached_at, bounced_at });
+                self.join_channel(channel.clone(), OtherChannel { reached_at, bounced_at })
             }
-        }
-        if address != 0 && !matches!(fact, Fact::Bounced { .. } | Fact::Elsewhere { .. }) {
-            join_latest(&mut self.address, (at, address));
-        }
+        };
+        let names_address = address != 0 && !matches!(fact, Fact::Bounced { .. } | Fact::Elsewhere { .. });
+        joined | (names_address && join_latest(&mut self.address, (at, address)))
     }
 
     /// Joins another state of the same person.
@@ -190,13 +184,18 @@ impl State {
     }
 
     /// Keeps the first channels by name: there are eight documented ones, and a flood of invented names must not grow the state.
-    fn join_channel(&mut self, name: String, seen: OtherChannel) {
+    fn join_channel(&mut self, name: String, seen: OtherChannel) -> bool {
+        let full = self.channels.len() == CHANNELS && self.channels.last_key_value().is_some_and(|(last, _)| *last < name);
+        if full {
+            return false;
+        }
+        let new = !self.channels.contains_key(&name);
         let channel = self.channels.entry(name).or_default();
-        join_latest(&mut channel.reached_at, seen.reached_at);
-        join_latest(&mut channel.bounced_at, seen.bounced_at);
+        let joined = join_latest(&mut channel.reached_at, seen.reached_at) | join_latest(&mut channel.bounced_at, seen.bounced_at);
         if self.channels.len() > CHANNELS {
             self.channels.pop_last();
         }
+        new | joined
     }
 
     /// One version byte, then the fields.
@@ -216,15 +215,19 @@ impl State {
     }
 }
 
-fn join_latest<T: Ord>(register: &mut T, value: T) {
-    if value > *register {
+fn join_latest<T: Ord>(register: &mut T, value: T) -> bool {
+    let later = value > *register;
+    if later {
         *register = value;
     }
+    later
 }
 
 /// 0 stands for never.
-fn join_earliest(register: &mut u32, value: u32) {
-    if *register == 0 || value < *register {
+fn join_earliest(register: &mut u32, value: u32) -> bool {
+    let earlier = *register == 0 || value < *register;
+    if earlier {
         *register = value;
     }
+    earlier
 }

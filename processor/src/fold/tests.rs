@@ -67,6 +67,19 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn an_observation_says_truly_whether_it_changed_anything(observations in prop::collection::vec(observation(), 0..300)) {
+        let mut state = State::default();
+        for observation in &observations {
+            let before = state.encode();
+            let changed = state.observe(observation);
+            prop_assert_eq!(changed, state.encode() != before);
+            prop_assert!(!state.observe(observation), "a second time never changes anything");
+        }
+    }
+}
+
 #[test]
 fn a_bot_that_clicks_without_end_does_not_grow_the_state() {
     let mut state = State::default();

@@ -86,7 +86,8 @@ impl Session {
         let topics = Topics::new(&config.kafka.topic_prefix);
         let group = topics.processor_group();
         let transactions = Arc::new(Transactions::start(&config)?);
-        let consumer = Consumer::subscribe(&config, "processor", &group, &[&topics.raw()], DRAIN, metrics.consumers.of(&group))?;
+        let consumer =
+            Consumer::subscribe(&config, "processor", &group, &[&topics.raw()], DRAIN, metrics.consumers.of(&group).in_transactions())?;
         Ok(Self {
             privacy: config.privacy.privacy()?,
             policy: Policy::new(&config.policy),
@@ -151,7 +152,7 @@ impl Session {
             let unreadable = |error: &dyn std::fmt::Display| SessionError::Profile(error.to_string());
             let record = ProfileRecord::decode(&value).map_err(|error| unreadable(&error))?;
             let state = State::decode(&record.state).map_err(|error| unreadable(&error))?;
-            self.store.put(partition, person, Known { state, email: record.evaluation.state });
+            self.store.put(partition, person, Known { state, email: record.evaluation.state, as_of: record.as_of });
             count += 1;
         }
         self.metrics.restored.inc_by(count);
@@ -197,7 +198,7 @@ impl Session {
             if !person.changed {
                 continue;
             }
-            let as_of = person.now / 1000;
+            let as_of = person.as_of;
             let evaluation = evaluate(&person.state, &self.policy, as_of);
             let email = evaluation.state;
             let record = ProfileRecord {
@@ -208,7 +209,7 @@ impl Session {
                 state: person.state.encode(),
             };
             batch.outputs.push(Output { partition, key: key.clone(), timestamp: person.now, record });
-            batch.touched.push((partition, key, Known { state: person.state, email }));
+            batch.touched.push((partition, key, Known { state: person.state, email, as_of }));
         }
         batch
     }
@@ -234,15 +235,20 @@ impl Session {
         let key = person.to_string();
         let entry = touched.entry((partition, key)).or_insert_with_key(|(partition, key)| {
             let known = self.store.get(*partition, key);
-            Touched { person, state: known.map(|known| known.state.clone()).unwrap_or_default(), changed: known.is_none(), now }
+            Touched {
+                person,
+                state: known.map(|known| known.state.clone()).unwrap_or_default(),
+                changed: known.is_none(),
+                now,
+                as_of: known.map_or(0, |known| known.as_of).max(now / 1000),
+            }
         });
-        let before = entry.state.clone();
-        entry.state.observe(observation);
-        if entry.state == before {
+        if !entry.state.observe(observation) {
             return Ending::Unchanged;
         }
         entry.changed = true;
         entry.now = now;
+        entry.as_of = entry.as_of.max(now / 1000);
         Ending::Applied
     }
 }
@@ -255,4 +261,6 @@ struct Touched {
     changed: bool,
     /// Stream time at the last change, Unix milliseconds.
     now: i64,
+    /// When the person is judged, Unix seconds.
+    as_of: i64,
 }

@@ -5,11 +5,13 @@ use aftersend_schemas::profile::EmailState;
 use super::metrics::ProcessorMetrics;
 use crate::fold::State;
 
-/// What is known of a person: evidence, and the last verdict's state for the gauge.
+/// What is known of a person: evidence, and of the last verdict what the next one needs.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) state: State,
     pub(super) email: EmailState,
+    /// When that verdict was made, Unix seconds: no later one is made for an earlier time, not even in a replay.
+    pub(super) as_of: i64,
 }
 
 /// The people of the assigned partitions, as last committed.

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::consumer::{Consumer, Notice, Partition};
-use aftersend_pipeline::kafka::{TopicError, check_topics, producer_config};
-use aftersend_pipeline::retry::Backoff;
+use aftersend_pipeline::kafka::{TopicError, producer_config, wait_for_topics};
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
 use aftersend_schemas::outcome::Normaliser;
@@ -71,7 +70,9 @@ impl ClickHouseSink {
         let sink_metrics = SinkMetrics::new(&metrics);
         let (admin_address, admin) = serve(self.admin, metrics, readiness.clone())?;
         tracing::info!(admin = %admin_address, url = self.config.clickhouse.url, "clickhouse sink is starting");
-        if let Some(()) = self.wait_for_topics(&shutdown).await? {
+        let topics = Topics::new(&self.config.kafka.topic_prefix);
+        let names = [topics.raw(), topics.profiles(), topics.dead(), topics.track_calls()];
+        if wait_for_topics(&self.config, &names, &shutdown).await? {
             latch.release();
             let normaliser = Normaliser { privacy: self.config.privacy.privacy()? };
             let mut tables: JoinSet<Result<(), ClickHouseSinkError>> = JoinSet::new();
@@ -95,23 +96,6 @@ impl ClickHouseSink {
         readiness.drain();
         admin.stop(false).await;
         Ok(())
-    }
-
-    async fn wait_for_topics(&self, shutdown: &CancellationToken) -> Result<Option<()>, ClickHouseSinkError> {
-        let topics = Topics::new(&self.config.kafka.topic_prefix);
-        let names = [topics.raw(), topics.profiles(), topics.dead(), topics.track_calls()];
-        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-        loop {
-            match check_topics(&self.config, &names).await {
-                Ok(()) => return Ok(Some(())),
-                Err(error @ TopicError::Unreachable { .. }) => tracing::warn!(%error, "waiting for kafka"),
-                Err(error) => return Err(error.into()),
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(None),
-                () = tokio::time::sleep(backoff.next_delay()) => {}
-            }
-        }
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) struct TrackMetrics {
     pub(super) call_seconds: HistogramVec,
     pub(super) evidence_seconds: Histogram,
     pub(super) profiles: IntCounterVec,
-    pub(super) held: IntGauge,
+    pub(super) open: IntGauge,
     pub(super) stopped: IntGauge,
     pub(super) brake: IntGauge,
     pub(super) unreadable: prometheus::IntCounter,
@@ -22,10 +22,12 @@ impl TrackMetrics {
         let this = Self {
             calls: metrics.counter_vec("track_calls_total", "Calls to the Track API by how each attempt ended.", &["call", "result"]),
             call_seconds: metrics.seconds_vec("track_call_seconds", "Duration of one attempt.", &["call"]),
-            evidence_seconds: metrics
-                .seconds("track_suppress_delay_seconds", "From the arrival of the evidence to an acknowledged suppress, hold included."),
+            evidence_seconds: metrics.long_seconds(
+                "track_suppress_delay_seconds",
+                "From the arrival of the evidence to an acknowledged suppress, hold included.",
+            ),
             profiles: metrics.counter_vec("track_profiles_total", "Profiles by why there was nothing more to do.", &["result"]),
-            held: metrics.gauge("track_held_people", "People for whom a suppress is held."),
+            open: metrics.gauge("track_open_people", "People with something to do: a call, or a suppress that is held."),
             stopped: metrics
                 .gauge("track_stopped", "1 while the API refuses the credentials or the region: nothing is lost, nothing is sent."),
             brake: metrics.gauge(

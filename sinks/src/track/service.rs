@@ -1,18 +1,19 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, ConfigError, TrackMode};
 use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, RestoreError, restore_partitions};
-use aftersend_pipeline::kafka::{TopicError, check_topics, producer_config};
+use aftersend_pipeline::kafka::{TopicError, producer_config, wait_for_topics};
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
 use aftersend_pipeline::{dead_letter, unix_millis};
+use aftersend_schemas::DecodeError;
 use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::topics::Topics;
@@ -61,6 +62,9 @@ pub enum TrackSinkError {
     /// The ledger could not be read back.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// A profile was written by a newer release: passing over it could pass over a verdict.
+    #[error("a record of profiles cannot be read: {0}; upgrade this sink")]
+    TooNew(DecodeError),
     /// The ledger was written by a newer release: going on would repeat calls.
     #[error("a record of track-ledger cannot be read: {0}")]
     Ledger(String),
@@ -91,13 +95,15 @@ impl TrackSink {
             shutdown.cancelled().await;
             Ok(())
         } else {
-            match self.wait_for_topics(&shutdown).await {
+            let topics = Topics::new(&self.config.kafka.topic_prefix);
+            let names = [topics.profiles(), topics.track_ledger(), topics.track_calls(), topics.dead()];
+            match wait_for_topics(&self.config, &names, &shutdown).await {
                 Ok(true) => {
                     latch.release();
                     self.serve_until(&shutdown, &track_metrics).await
                 }
                 Ok(false) => Ok(()),
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             }
         };
         readiness.drain();
@@ -107,25 +113,10 @@ impl TrackSink {
 
     /// Starts over after failures of Kafka; other errors end the service.
     async fn serve_until(&self, shutdown: &CancellationToken, metrics: &TrackMetrics) -> Result<(), TrackSinkError> {
-        let session = || async { Session::start(&self.config, metrics)?.run(shutdown).await };
+        // Outlives sessions: a failure of Kafka must not release it.
+        let brake = Arc::new(Mutex::new(Brake::new(self.config.track.max_irreversible_per_hour)));
+        let session = || async { Session::start(&self.config, metrics, brake.clone())?.run(shutdown).await };
         supervise("track", shutdown, session, |error| !matches!(error, TrackSinkError::Restore(_) | TrackSinkError::Kafka(_))).await
-    }
-
-    async fn wait_for_topics(&self, shutdown: &CancellationToken) -> Result<bool, TrackSinkError> {
-        let topics = Topics::new(&self.config.kafka.topic_prefix);
-        let names = [topics.profiles(), topics.track_ledger(), topics.track_calls(), topics.dead()];
-        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
-        loop {
-            match check_topics(&self.config, &names).await {
-                Ok(()) => return Ok(true),
-                Err(error @ TopicError::Unreachable { .. }) => tracing::warn!(%error, "waiting for kafka"),
-                Err(error) => return Err(error.into()),
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(false),
-                () = tokio::time::sleep(backoff.next_delay()) => {}
-            }
-        }
     }
 }
 
@@ -139,14 +130,14 @@ struct Session {
     apis: HashMap<String, Api>,
     caller: Arc<Caller>,
     people: People,
-    brake: Brake,
+    brake: Arc<Mutex<Brake>>,
     calls: FuturesUnordered<BoxFuture<'static, (PersonKey, LedgerRecord)>>,
     full: bool,
     metrics: TrackMetrics,
 }
 
 impl Session {
-    fn start(config: &Config, metrics: &TrackMetrics) -> Result<Self, TrackSinkError> {
+    fn start(config: &Config, metrics: &TrackMetrics, brake: Arc<Mutex<Brake>>) -> Result<Self, TrackSinkError> {
         let topics = Topics::new(&config.kafka.topic_prefix);
         let group_name = topics.track_group();
         let apis = config.track.workspaces.iter().map(|(name, credentials)| Ok((name.clone(), Api::new(credentials)?)));
@@ -169,7 +160,7 @@ impl Session {
             apis,
             caller: Arc::new(caller),
             people: People::default(),
-            brake: Brake::new(config.track.max_irreversible_per_hour),
+            brake,
             calls: FuturesUnordered::new(),
             full: false,
             metrics: metrics.clone(),
@@ -203,7 +194,7 @@ impl Session {
                 notice = self.consumer.next() => match notice {
                     None => return Ok(()),
                     Some(Notice::Assigned(partitions)) => self.restore(&partitions).await?,
-                    Some(Notice::Records(records)) => self.take(records).await,
+                    Some(Notice::Records(records)) => self.take(records).await?,
                     Some(Notice::Revoked(partitions, released)) => {
                         self.drain(tokio::time::Instant::now() + DRAIN.mul_f32(0.8)).await;
                         self.commit().await;
@@ -242,13 +233,13 @@ impl Session {
                     self.people.done(&key);
                 }
                 Step::WaitUntil(due) => self.people.wait(key, due),
-                Step::Call(planned) if planned.call == Call::Suppress && !self.brake.admit(now) => {
+                Step::Call(planned) if planned.call == Call::Suppress && !lock(&self.brake).admit(now) => {
                     if self.metrics.brake.get() == 0 {
                         tracing::error!(
                             "more people were to be suppressed within an hour than track.max_irreversible_per_hour allows: none is until a restart"
                         );
                     }
-                    self.metrics.brake.set(i64::from(self.brake.is_tripped()));
+                    self.metrics.brake.set(i64::from(lock(&self.brake).is_tripped()));
                     self.people.wait(key, now + 60_000);
                 }
                 Step::Call(planned) => {
@@ -258,7 +249,7 @@ impl Session {
                 }
             }
         }
-        self.metrics.held.set(i64::try_from(self.people.len()).unwrap_or(i64::MAX));
+        self.metrics.open.set(i64::try_from(self.people.len()).unwrap_or(i64::MAX));
     }
 
     /// With too many people to look at, no more profiles are taken until there are fewer.
@@ -277,7 +268,7 @@ impl Session {
         }
     }
 
-    async fn take(&mut self, records: Vec<Record>) {
+    async fn take(&mut self, records: Vec<Record>) -> Result<(), TrackSinkError> {
         for record in records {
             let Some(value) = &record.value else {
                 self.people.skip(record.partition, record.offset);
@@ -285,6 +276,7 @@ impl Session {
             };
             match ProfileRecord::decode(value) {
                 Ok(profile) => self.people.profile(record.partition, record.offset, profile),
+                Err(error @ DecodeError::TooNew { .. }) => return Err(TrackSinkError::TooNew(error)),
                 Err(error) => {
                     self.metrics.unreadable.inc();
                     self.give_up(&record, &error.to_string()).await;
@@ -292,6 +284,7 @@ impl Session {
                 }
             }
         }
+        Ok(())
     }
 
     async fn give_up(&mut self, record: &Record, error: &str) {
@@ -365,6 +358,10 @@ impl Session {
             tracing::warn!(%error, "commit failed; what follows commits further");
         }
     }
+}
+
+fn lock(brake: &Mutex<Brake>) -> MutexGuard<'_, Brake> {
+    brake.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn call(
