@@ -77,6 +77,9 @@ async fn region(credentials: &TrackCredentials) -> Result<String, String> {
     match response.status().as_u16() {
         200 => {
             let body: serde_json::Value = response.json().await.unwrap_or_default();
+            if !body["region"].is_string() {
+                return Err(format!("{url} answered 200 without a region: is this the Track API?"));
+            }
             Ok(format!("credentials accepted, region {}, environment {}", body["region"], body["environment_id"]))
         }
         401 | 403 => Err("credentials refused: check site_id and api_key".into()),

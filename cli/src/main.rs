@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{}", message(&error));
             ExitCode::from(if services::is_configuration(&error) { BAD_CONFIGURATION } else { 1 })
         }
     }
@@ -49,4 +49,13 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Demo(options) => return demo::run(&options, shutdown).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The error and its causes, none of them twice: some errors name their cause themselves.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |message, cause| match message.is_empty() {
+        true => cause,
+        false if message.contains(&cause) => message,
+        false => format!("{message}: {cause}"),
+    })
 }

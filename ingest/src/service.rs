@@ -86,17 +86,14 @@ impl Ingest {
         let door = web::Data::new(Door { sources, publisher: publisher.clone(), metrics: ingest_metrics, privacy, max_body_bytes });
         let (admin_address, admin) = serve(config.ingest.admin_address()?, metrics, readiness.clone())?;
 
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(door.clone())
-                .service(web::resource([PATH, &format!("{PATH}/{{source}}")[..]]).route(web::post().to(receive)))
-        })
-        .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(DRAIN_SECONDS)
-        .disable_signals()
-        .listen(self.listener)
-        .map_err(|source| IngestError::Listen { address: self.address, source })?
-        .run();
+        let server =
+            HttpServer::new(move || App::new().app_data(door.clone()).service(web::resource(paths()).route(web::post().to(receive))))
+                .keep_alive(KEEP_ALIVE)
+                .shutdown_timeout(DRAIN_SECONDS)
+                .disable_signals()
+                .listen(self.listener)
+                .map_err(|source| IngestError::Listen { address: self.address, source })?
+                .run();
         let handle = server.handle();
         let mut serving = tokio::spawn(server);
         tracing::info!(address = %self.address, path = PATH, admin = %admin_address, sources = config.sources.len(), "ingest is listening");
@@ -116,6 +113,11 @@ impl Ingest {
         admin.stop(false).await;
         ended
     }
+}
+
+/// The short path and the path of each source, with or without a slash at the end: a slash too many must not cost an hour.
+fn paths() -> [String; 4] {
+    [PATH.to_owned(), format!("{PATH}/"), format!("{PATH}/{{source}}"), format!("{PATH}/{{source}}/")]
 }
 
 /// Holds readiness back until the topics have been seen to be safe. Until then requests are answered 503.

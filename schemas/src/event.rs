@@ -29,6 +29,8 @@ pub enum Oddity {
     Undated,
     /// `customer_id` and `identifiers.id` name two people.
     IdentifiersDiffer,
+    /// It is dated more than five minutes after it arrived: a clock is wrong.
+    AheadOfArrival,
 }
 
 impl Oddity {
@@ -42,6 +44,7 @@ impl Oddity {
             Self::TimeFromId => "time_from_id",
             Self::Undated => "undated",
             Self::IdentifiersDiffer => "identifiers_differ",
+            Self::AheadOfArrival => "ahead_of_arrival",
         }
     }
 }
@@ -155,6 +158,17 @@ impl<'a> Event<'a> {
         let top = self.top.members().map(|(name, value)| (self.data.is_none(), name, value));
         let data = self.data.iter().flat_map(Object::members).map(|(name, value)| (true, name, value));
         top.filter(|(_, name, _)| self.data.is_none() || *name != "data").chain(data)
+    }
+
+    /// True if `data` has a member of this name.
+    pub fn has_in_data(&self, name: &str) -> bool {
+        self.data.as_ref().is_some_and(|data| data.has(name))
+    }
+
+    /// Members of `data.identifiers` beside the documented ones.
+    pub fn other_identifiers(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        let members = self.identifiers.iter().flat_map(Object::members);
+        members.filter(|(name, value)| !["id", "email", "cio_id"].contains(name) && value.get() != "null")
     }
 
     fn payload(&self) -> &Object<'a> {

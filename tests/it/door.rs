@@ -137,6 +137,7 @@ async fn other_requests_have_answers_of_their_own() -> anyhow::Result<()> {
     assert_eq!(post(&setup.webhook_url("nobody"), &[], b"{}").await?, 404);
     assert_eq!(reqwest::get(&url).await?.status().as_u16(), 405);
     assert_eq!(post(url.trim_end_matches("/default"), &[], b"{}").await?, 401, "the short path is the source default");
+    assert_eq!(post(&format!("{url}/"), &[], b"{}").await?, 401, "a slash too many changes nothing");
     assert_eq!(reqwest::get(format!("http://{}/other", setup.config.ingest.listen)).await?.status().as_u16(), 404);
 
     // Above the accepted size: 2xx, and the head in dead.

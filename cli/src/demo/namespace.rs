@@ -14,6 +14,20 @@ use crate::migrate;
 pub(super) const SIGNING_KEY: &str = "demo signing key";
 /// Dropped and made anew by every demo; nothing else uses this name.
 const DATABASE: &str = "aftersend_demo";
+/// First part of the demo's topics; only these are deleted at its end.
+const TOPIC_PREFIX: &str = "aftersend-demo-";
+/// What the environment may change: where to listen, and how to reach Kafka and ClickHouse. Never whom to call and where to write: these variables may be
+/// set for a real deployment, and the demo suppresses people and drops its database.
+const OVERRIDES: [&str; 8] = [
+    "AFTERSEND__INGEST__LISTEN",
+    "AFTERSEND__INGEST__ADMIN",
+    "AFTERSEND__PROCESSOR__ADMIN",
+    "AFTERSEND__CLICKHOUSE__ADMIN",
+    "AFTERSEND__CLICKHOUSE__USER",
+    "AFTERSEND__CLICKHOUSE__PASSWORD",
+    "AFTERSEND__TRACK__ADMIN",
+    "AFTERSEND__KAFKA__PROPERTIES__",
+];
 
 /// Topics and tables of one run: topics of its own, so that no earlier run can be mistaken for it.
 pub(super) struct Namespace {
@@ -21,15 +35,20 @@ pub(super) struct Namespace {
 }
 
 impl Namespace {
-    /// The configuration; `AFTERSEND__...` variables override it as anywhere.
-    pub(super) fn new(options: &DemoOptions, track_url: &str, now: i64) -> anyhow::Result<Self> {
+    /// The configuration; of the `AFTERSEND__...` variables only [`OVERRIDES`] count.
+    pub(super) fn new(
+        options: &DemoOptions,
+        track_url: &str,
+        now: i64,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> anyhow::Result<Self> {
         let text = |text: &str| toml_text(text);
         let toml = format!(
             r#"
             instance = "demo"
             [kafka]
             brokers = {brokers}
-            topic_prefix = "aftersend-demo-{now}"
+            topic_prefix = "{TOPIC_PREFIX}{now}"
             allow_single_replica = true
             [[source]]
             name = "default"
@@ -53,7 +72,9 @@ impl Namespace {
             clickhouse = text(&options.clickhouse),
             track = text(track_url),
         );
-        let config = Config::parse(&toml, std::env::vars()).context("the demo's configuration")?;
+        let allowed =
+            |name: &str| OVERRIDES.iter().any(|known| if known.ends_with("__") { name.starts_with(known) } else { name == *known });
+        let config = Config::parse(&toml, variables.filter(|(name, _)| allowed(name))).context("the demo's configuration")?;
         Ok(Self { config })
     }
 
@@ -73,6 +94,9 @@ impl Namespace {
 
     /// Removes this run's topics and groups. Best effort: they disturb nobody.
     pub(super) async fn delete_topics(&self) {
+        if !self.config.kafka.topic_prefix.starts_with(TOPIC_PREFIX) {
+            return;
+        }
         let topics = Topics::new(&self.config.kafka.topic_prefix);
         let Ok(admin) = producer_config(&self.config, "demo", 5_000).create::<AdminClient<DefaultClientContext>>() else { return };
         let names: Vec<String> = topics.specs().into_iter().map(|spec| spec.name).collect();
@@ -93,4 +117,34 @@ impl Namespace {
 /// A text as TOML writes it; JSON's escapes are a subset of TOML's.
 fn toml_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_a_real_deployment_turn_the_demo_against_nobody() {
+        let options = DemoOptions { once: true, brokers: "127.0.0.1:9092".into(), clickhouse: "http://127.0.0.1:8123".into() };
+        let variables = [
+            ("AFTERSEND__TRACK__URL", "https://track.customer.io"),
+            ("AFTERSEND__TRACK__SITE_ID", "real"),
+            ("AFTERSEND__TRACK__API_KEY", "real"),
+            ("AFTERSEND__TRACK__WORKSPACES__OTHER__SITE_ID", "real"),
+            ("AFTERSEND__KAFKA__TOPIC_PREFIX", "aftersend"),
+            ("AFTERSEND__KAFKA__BROKERS", "real:9092"),
+            ("AFTERSEND__CLICKHOUSE__DATABASE", "aftersend"),
+            ("AFTERSEND__CLICKHOUSE__URL", "http://real:8123"),
+            ("AFTERSEND__INGEST__LISTEN", "127.0.0.1:18080"),
+            ("AFTERSEND__KAFKA__PROPERTIES__SECURITY__PROTOCOL", "PLAINTEXT"),
+        ];
+        let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Namespace::new(&options, "http://127.0.0.1:1", 7, variables).unwrap().config;
+        let track = &config.track.workspaces["default"];
+        assert_eq!((track.base_url().as_str(), track.site_id.as_str(), config.track.workspaces.len()), ("http://127.0.0.1:1", SITE_ID, 1));
+        assert_eq!((config.kafka.topic_prefix.as_str(), config.kafka.brokers.as_str()), ("aftersend-demo-7", "127.0.0.1:9092"));
+        assert_eq!((config.clickhouse.database.as_str(), config.clickhouse.url.as_str()), (DATABASE, "http://127.0.0.1:8123"));
+        assert_eq!(config.ingest.listen, "127.0.0.1:18080");
+        assert_eq!(config.kafka.properties.0.get("security.protocol").map(String::as_str), Some("PLAINTEXT"));
+    }
 }

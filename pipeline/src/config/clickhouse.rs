@@ -38,6 +38,12 @@ impl Default for ClickHouse {
 
 impl ClickHouse {
     pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
+        if self.url.contains('@') {
+            return Err(ConfigError::missing(
+                "clickhouse.url",
+                "must hold no user or password: set clickhouse.user and clickhouse.password",
+            ));
+        }
         if !self.url.starts_with("http://") && !self.url.starts_with("https://") {
             return Err(ConfigError::value("clickhouse.url", &self.url, "use http://host:8123 or https://host:8443"));
         }

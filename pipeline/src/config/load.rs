@@ -120,6 +120,8 @@ mod tests {
             "[[source]]\nname = \"a\"\nsigning_keys = [[\"topsecret\"]]",
             "[track]\napi_key = [\"topsecret\"]",
             "[clickhouse]\npassword = 5000111",
+            "[clickhouse]\nurl = \"http://u:topsecret@host:8123\"",
+            "[track]\nsite_id = \"s\"\napi_key = \"k\"\nurl = \"ftp://u:topsecret@host\"",
         ] {
             let message = error(&format!("{text}\n"), &[]);
             assert!(!message.contains("topsecret") && !message.contains("5000111"), "{message}");

@@ -106,6 +106,9 @@ impl Track {
             if credentials.api_key.is_empty() {
                 return Err(ConfigError::missing(key, "give the Track API key that belongs to the site id, or api_key_file"));
             }
+            if credentials.url.as_ref().is_some_and(|url| url.contains('@')) {
+                return Err(ConfigError::missing("track.url", "must hold no user or password: set site_id and api_key"));
+            }
             if let Some(url) = &credentials.url
                 && !url.starts_with("http://")
                 && !url.starts_with("https://")

@@ -8,7 +8,7 @@ use super::gates::{self, AddressGate};
 use super::{Policy, days_between};
 use crate::fold::State;
 
-/// Clock difference between Customer.io and us that is forgiven: evidence further in the future is not looked at yet.
+/// Clock difference between Customer.io and us that is forgiven: deliveries, clicks and soft bounces further in the future are not looked at yet.
 const CLOCK_SECONDS: i64 = 300;
 
 /// The verdict on a person at `now` (Unix seconds).
@@ -22,8 +22,8 @@ pub fn evaluate(state: &State, policy: &Policy, now: i64) -> Evaluation {
     let last_success = last_delivered.max(engagement.last_click_at).unwrap_or_default();
     let soft = SoftPressure::read(state, last_success, now);
     let gate = AddressGate::read(state, policy, now);
-    let complaint = gates::complaint(state, now);
-    let unsubscribed_at = gates::unsubscribed_at(state).filter(|at| i64::from(*at) <= now);
+    let complaint = gates::complaint(state);
+    let unsubscribed_at = gates::unsubscribed_at(state);
 
     let validity = 1.0 / (1.0 + (soft.weight / 2.0).powi(2));
     let exposure = f64::from(engagement.delivered_90d);

@@ -9,6 +9,9 @@ const CERTAIN: u8 = 80;
 /// How long an uncertain hard bounce stops mail.
 const GREY_DAYS: f64 = 7.0;
 
+// A verdict dated ahead of the clock counts at once: whose clock is wrong cannot be told, and mailing on is the greater harm. Deliveries and clicks
+// count when their time has come.
+
 /// What hard bounces say about the address in use.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) enum AddressGate {
@@ -27,7 +30,7 @@ impl AddressGate {
         let bounces: Vec<(&HardBounce, i64)> = state
             .hard
             .entries()
-            .filter(|(bounce, _)| i64::from(bounce.at) <= now && concerns_address_in_use(state, bounce) && !lives_again(state, bounce, now))
+            .filter(|(bounce, _)| concerns_address_in_use(state, bounce) && !lives_again(state, bounce, now))
             .map(|(bounce, received_at)| (bounce, *received_at))
             .collect();
         let (Some((first, _)), Some((last, _))) = (bounces.first(), bounces.last()) else { return Self::Open };
@@ -60,10 +63,9 @@ fn lives_again(state: &State, bounce: &HardBounce, now: i64) -> bool {
 }
 
 /// The verdict that rests on a complaint.
-pub(super) fn complaint(state: &State, now: i64) -> Option<Verdict> {
-    let complaints = || state.complaints.entries().filter(|(complaint, _)| i64::from(complaint.at) <= now);
-    let at = i64::from(complaints().next()?.0.at);
-    let received_at = complaints().map(|(_, received_at)| *received_at).min()?;
+pub(super) fn complaint(state: &State) -> Option<Verdict> {
+    let at = i64::from(state.complaints.iter().next()?.at);
+    let received_at = state.complaints.entries().map(|(_, received_at)| *received_at).min()?;
     Some(Verdict { cause: Cause::Complaint, at, received_at })
 }
 

@@ -75,6 +75,16 @@ fn a_certain_hard_bounce_is_final_until_a_new_address_or_proof_of_life() {
 }
 
 #[test]
+fn a_verdict_dated_ahead_of_the_clock_counts_at_once_and_engagement_when_its_time_comes() {
+    let ahead = u32::try_from(NOW).unwrap() + 30 * DAY;
+    let judged = |fact: Fact| evaluate(&fold(&[at(ahead, 1, fact)]), &policy(), NOW);
+    assert_eq!(judged(Fact::Complained { received_at: 1 }).state, EmailState::Complained);
+    assert_eq!(judged(bounce(BounceClass::HardRecipient, 95)).state, EmailState::Dead);
+    assert_eq!(judged(Fact::Unsubscribed).state, EmailState::Unsubscribed);
+    assert_eq!(judged(Fact::Clicked { link: 1, machine: false }).facts.last_click_at, None);
+}
+
+#[test]
 fn an_uncertain_hard_bounce_stops_mail_for_a_week_and_deletes_nobody() {
     for fact in [bounce(BounceClass::HardRecipient, 60), bounce(BounceClass::HardDomain, 95)] {
         let state = fold(&[at(ago(0), 1, fact.clone())]);

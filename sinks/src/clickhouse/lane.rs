@@ -103,8 +103,7 @@ impl<T: Table> Writer<T> {
                 }
                 Err(error) => {
                     self.metrics.inserts.with_label_values(&[T::NAME, "failed"]).inc();
-                    // The text of a server's error may quote a value: only its head, which names code and column.
-                    let error = shorten(&error.to_string());
+                    let error = describe(&error);
                     tracing::warn!(table = T::NAME, error, rows = rows.len(), "insert failed; the same batch is sent again");
                     tokio::time::sleep(backoff.next_delay()).await;
                 }
@@ -184,7 +183,7 @@ impl<T: Table> Writer<T> {
 
     async fn try_find_epoch(&self, partition: &Partition) -> Result<u32, String> {
         let committed = self.committed(partition).await.map_err(|error| error.to_string())?;
-        let stored = self.stored(partition).await.map_err(|error| shorten(&error.to_string()))?;
+        let stored = self.stored(partition).await.map_err(|error| describe(&error))?;
         let start = Start::decide(&committed, stored);
         if let Start::Replay(epoch) = start {
             tracing::info!(table = T::NAME, partition = partition.1, epoch, "offsets were reset: replaying in a new epoch");
@@ -222,6 +221,27 @@ async fn blocking<R: Send + 'static>(call: impl FnOnce() -> KafkaResult<R> + Sen
     tokio::task::spawn_blocking(call).await.unwrap_or(Err(rdkafka::error::KafkaError::Canceled))
 }
 
-fn shorten(text: &str) -> String {
-    text[..text.floor_char_boundary(200)].to_owned()
+/// An error without what it quotes: a server's text may hold a value of a row, so only its code and name are shown.
+fn describe(error: &clickhouse::error::Error) -> String {
+    let clickhouse::error::Error::BadResponse(text) = error else { return error.to_string() };
+    let code = text.split_once("Code: ").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    let is_name = |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let name = text.split(['(', ')']).rev().find(is_name);
+    match (code.filter(|code| !code.is_empty()), name) {
+        (Some(code), name) => format!("code {code} {}", name.unwrap_or("(unnamed)")),
+        (None, _) => "an answer without a code: is clickhouse.url a ClickHouse server?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_error_is_shown_without_the_values_it_quotes() {
+        let shown = |text: &str| describe(&clickhouse::error::Error::BadResponse(text.to_owned()));
+        let quoting = "Code: 27. DB::Exception: Cannot parse input: expected '\\t' before: 'ada@shop.example': (at row 1). (CANNOT_PARSE_INPUT_ASSERTION_FAILED) (version 26.8)";
+        assert_eq!(shown(quoting), "code 27 CANNOT_PARSE_INPUT_ASSERTION_FAILED");
+        assert_eq!(shown("<html>502</html>"), "an answer without a code: is clickhouse.url a ClickHouse server?");
+    }
 }
