@@ -20,7 +20,7 @@ const STALL: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The client failed.
-    #[error("cannot restore {topic}")]
+    #[error("cannot restore {topic}: {source}")]
     Kafka {
         /// Topic.
         topic: String,
