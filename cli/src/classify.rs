@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, Write as _};
 
-use aftersend_schemas::bounce::Table;
+use aftersend_schemas::bounce::{Table, VerdictLine};
 use anyhow::Context as _;
 
 use crate::args::ClassifyOptions;
@@ -17,9 +17,8 @@ pub fn run(options: &ClassifyOptions) -> anyhow::Result<()> {
         let line = line.trim_end_matches('\r');
         let written = if options.json {
             let text: String = serde_json::from_str(line).with_context(|| format!("line {} is no JSON string", number + 1))?;
-            let verdict = table.classify(&text);
-            let json = serde_json::json!({"class": verdict.class.as_str(), "rule": verdict.rule, "confidence": f64::from(verdict.confidence) / 100.0});
-            writeln!(out, "{json}")
+            let line = VerdictLine::from(table.classify(&text));
+            writeln!(out, "{}", serde_json::to_string(&line)?)
         } else {
             let verdict = table.classify(line);
             writeln!(out, "{:<16} {:<28} {:.2}", verdict.class.as_str(), verdict.rule, f64::from(verdict.confidence) / 100.0)

@@ -1,5 +1,9 @@
 //! Names of the record headers, and the two sets of them that travel: on `raw` and on `dead`.
 
+use schemars::JsonSchema;
+
+use crate::versioned::DecodeError;
+
 /// Configured name of the source.
 pub const SOURCE: &str = "source";
 /// Configured workspace of the source; decides whose profile an event belongs to, also after the configuration changed.
@@ -10,6 +14,8 @@ pub const RECEIVED_AT: &str = "received_at";
 pub const SIGNATURE_TIMESTAMP: &str = "signature_timestamp";
 /// `Content-Type` as it came.
 pub const CONTENT_TYPE: &str = "content_type";
+/// Version of the headers of `dead`; absent means 1.
+pub const DEAD_VERSION: &str = "dead_version";
 /// Why a record is in `dead`: a short fixed word.
 pub const REASON: &str = "reason";
 /// Which service put it there.
@@ -23,14 +29,15 @@ pub const SOURCE_PARTITION: &str = "source_partition";
 /// Offset in `source_partition`.
 pub const SOURCE_OFFSET: &str = "source_offset";
 
-/// What ingest knows of a request beside its body.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What ingest knows of a request beside its body: the headers of a record in `raw`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema)]
 pub struct Received {
     /// Configured name of the source.
     pub source: String,
     /// Configured workspace of the source.
     pub workspace: String,
-    /// Unix milliseconds.
+    /// Unix milliseconds at which ingest had the whole request.
+    #[schemars(with = "String", regex(pattern = "^-?[0-9]+$"))]
     pub received_at: i64,
     /// `X-CIO-Timestamp` as it came.
     pub signature_timestamp: String,
@@ -65,6 +72,80 @@ impl Received {
             }
         }
         received
+    }
+}
+
+/// What `dead` adds to the headers that a record had: why it is there, and where it was read from.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+pub struct Dead {
+    /// A short fixed word, the same for every record of its kind.
+    pub reason: String,
+    /// Which service put it there.
+    pub stage: String,
+    /// More about the reason, never payload; empty if there is no more to say.
+    pub error: String,
+    /// Where it was read from; nothing if it never was in a topic.
+    #[schemars(flatten)]
+    pub origin: Option<Origin>,
+}
+
+/// A place in a topic.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+pub struct Origin {
+    /// Topic it was read from.
+    #[schemars(rename = "source_topic")]
+    pub topic: String,
+    /// Partition of that topic.
+    #[schemars(rename = "source_partition", with = "String", regex(pattern = "^[0-9]+$"))]
+    pub partition: u32,
+    /// Offset in that partition.
+    #[schemars(rename = "source_offset", with = "String", regex(pattern = "^[0-9]+$"))]
+    pub offset: u64,
+}
+
+impl Dead {
+    /// The version that this release writes and reads up to. Headers may be added within a version.
+    pub const VERSION: u32 = 1;
+
+    /// As header names and values, in a fixed order. They follow the record's own headers, and win over those of the same name.
+    pub fn to_headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            (DEAD_VERSION, Self::VERSION.to_string()),
+            (REASON, self.reason.clone()),
+            (STAGE, self.stage.clone()),
+            (ERROR, self.error.clone()),
+        ];
+        if let Some(Origin { topic, partition, offset }) = &self.origin {
+            headers.extend([(SOURCE_TOPIC, topic.clone()), (SOURCE_PARTITION, partition.to_string()), (SOURCE_OFFSET, offset.to_string())]);
+        }
+        headers
+    }
+
+    /// Reads headers written by this or an earlier release. What is missing (a record written by hand) is empty.
+    pub fn from_headers<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Self, DecodeError> {
+        let (mut version, mut reason, mut stage, mut error) = (1, String::new(), String::new(), String::new());
+        let (mut topic, mut partition, mut offset) = (None, None, None);
+        for (name, value) in headers {
+            let text = String::from_utf8_lossy(value);
+            match name {
+                DEAD_VERSION => version = text.parse().unwrap_or(1),
+                REASON => reason = text.into_owned(),
+                STAGE => stage = text.into_owned(),
+                ERROR => error = text.into_owned(),
+                SOURCE_TOPIC => topic = Some(text.into_owned()),
+                SOURCE_PARTITION => partition = text.parse().ok(),
+                SOURCE_OFFSET => offset = text.parse().ok(),
+                _ => {}
+            }
+        }
+        if version > Self::VERSION {
+            return Err(DecodeError::TooNew { record: "dead letter", found: version, known: Self::VERSION });
+        }
+        let origin = match (topic, partition, offset) {
+            (Some(topic), Some(partition), Some(offset)) => Some(Origin { topic, partition, offset }),
+            _ => None,
+        };
+        Ok(Self { reason, stage, error, origin })
     }
 }
 

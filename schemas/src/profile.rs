@@ -1,12 +1,14 @@
 //! The record in `profiles`: a person's evidence (opaque to everyone but the processor) and what it amounted to at a stated time.
 
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::DecodeError;
 use crate::identity::Person;
-use crate::versioned;
+use crate::versioned::{DecodeError, Format};
 
-const VERSION: u8 = 1;
+pub(crate) const FORMAT: Format = Format::new("profile", 1);
 
 /// One person, as of one moment. The key of the record is the person's text form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +92,23 @@ pub struct Contribution {
     pub tenths: i32,
     /// The evidence behind it, in words.
     pub evidence: String,
+}
+
+/// One part of a score, as it stands in the column `contributions`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContributionJson<'c> {
+    /// `validity`, `engagement`, `patience` or `gate`.
+    pub name: Cow<'c, str>,
+    /// Points that this part adds; a gate takes away.
+    pub points: f64,
+    /// The evidence behind it, in words.
+    pub evidence: Cow<'c, str>,
+}
+
+impl<'c> From<&'c Contribution> for ContributionJson<'c> {
+    fn from(part: &'c Contribution) -> Self {
+        Self { name: Cow::Borrowed(&part.name), points: f64::from(part.tenths) / 10.0, evidence: Cow::Borrowed(&part.evidence) }
+    }
 }
 
 /// Why something irreversible may be done to a person.
@@ -176,11 +195,15 @@ pub struct Facts {
 impl ProfileRecord {
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        versioned::encode(VERSION, self)
+        FORMAT.encode(self)
     }
 
     /// Reads a value written by this or an earlier release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        versioned::decode(VERSION, bytes)
+        let fields = FORMAT.open(bytes)?;
+        match fields.version {
+            1 => fields.read(),
+            _ => Err(fields.malformed()),
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! The record in `track-calls`, as JSON: one before each call (what is meant to be done, and why) and one after it (what came of it).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::Person;
+use crate::identity::{Namespace, Person};
+use crate::versioned::DecodeError;
+
+const RECORD: &str = "track call";
 
 /// Which call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
     /// `PUT /api/v1/customers/{id}` with attributes.
@@ -28,7 +32,7 @@ impl Call {
 }
 
 /// Where in its life a call is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// About to be made.
@@ -53,10 +57,14 @@ impl Phase {
     }
 }
 
-/// One line of the audit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What was meant to be done to one person at Customer.io and why, or what came of it: the value of a record in `track-calls`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrackCall {
+    /// Version of this record. Members may be added within a version; a reader that finds a higher one than it knows must not guess.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// Whom it is about.
+    #[serde(with = "PersonJson")]
     pub person: Person,
     /// Which call.
     pub call: Call,
@@ -76,4 +84,65 @@ pub struct TrackCall {
     pub latency_ms: u32,
     /// Earliest arrival of the evidence behind the call, Unix milliseconds; 0 if unknown.
     pub received_at: i64,
+}
+
+/// A person, by the names of the configuration and of Customer.io.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Person")]
+#[schemars(rename = "Person")]
+struct PersonJson {
+    /// Configured name of the Customer.io workspace.
+    workspace: String,
+    /// What `id` is.
+    #[serde(with = "NamespaceJson")]
+    namespace: Namespace,
+    /// The id in its namespace.
+    id: String,
+}
+
+/// Under which of its names a person is known.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "Namespace", rename_all = "snake_case")]
+#[schemars(rename = "Namespace")]
+enum NamespaceJson {
+    /// The workspace's own id.
+    Id,
+    /// Customer.io's canonical id.
+    Cio,
+    /// The keyed hash of an address: nothing else is known.
+    Email,
+}
+
+/// A record without a version is of the first.
+fn first_version() -> u32 {
+    1
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default = "first_version")]
+    version: u32,
+}
+
+impl TrackCall {
+    /// The version that this release writes and reads up to.
+    pub const VERSION: u32 = 1;
+
+    /// The record's value.
+    pub fn encode(&self) -> Vec<u8> {
+        // Text and numbers have no way to fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a value written by this or an earlier release.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let malformed = |version| DecodeError::Malformed { record: RECORD, version };
+        let Head { version } = serde_json::from_slice(bytes).map_err(|_| malformed(0))?;
+        match version {
+            1 => serde_json::from_slice(bytes).map_err(|_| malformed(version)),
+            0 => Err(malformed(version)),
+            found => Err(DecodeError::TooNew { record: RECORD, found, known: Self::VERSION }),
+        }
+    }
 }

@@ -4,8 +4,8 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use aftersend_pipeline::config::Config;
+use aftersend_schemas::profile::ContributionJson;
 use aftersend_schemas::topics::Topics;
-use serde::Deserialize;
 
 use super::Latency;
 use super::measured::Measured;
@@ -31,13 +31,6 @@ pub(super) fn result(line: &str) {
     println!("{line}");
 }
 
-#[derive(Deserialize)]
-struct Part {
-    name: String,
-    points: f64,
-    evidence: String,
-}
-
 pub(super) fn show(measured: &Measured, stories: &[Story], track_api: &TrackApi, latency: &Latency, elapsed: Duration) {
     eprintln!("\n  {:>6} webhooks accepted, each on Kafka before it was answered", measured.accepted);
     eprintln!("  {:>6} events in message_outcomes", measured.outcomes);
@@ -55,7 +48,7 @@ pub(super) fn show(measured: &Measured, stories: &[Story], track_api: &TrackApi,
         let Some(person) = measured.people.get(story.customer) else { continue };
         eprintln!("\n  {:>5}  {:<11} {} ({})", person.score, person.state, person.person_id, story.title);
         eprintln!("         {}", person.reason);
-        for part in serde_json::from_str::<Vec<Part>>(&person.contributions).unwrap_or_default() {
+        for part in serde_json::from_str::<Vec<ContributionJson<'_>>>(&person.contributions).unwrap_or_default() {
             eprintln!("         {:>+6.1} {:<11} {}", part.points, part.name, part.evidence);
         }
     }

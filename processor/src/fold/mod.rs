@@ -6,7 +6,9 @@ mod state;
 
 pub use newest::Newest;
 pub use observation::{Fact, Observation};
-pub use state::{Bounce, Click, Complaint, HardBounce, Mail, OtherChannel, State, StateError};
+pub use state::{Bounce, Click, Complaint, HardBounce, Mail, OtherChannel, State};
 
+#[cfg(test)]
+mod record_tests;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,14 @@
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use aftersend_schemas::DecodeError;
 use aftersend_schemas::bounce::BounceClass;
+use aftersend_schemas::versioned::Format;
 use serde::{Deserialize, Serialize};
 
 use super::newest::Newest;
 use super::observation::{Fact, Observation};
 
-const VERSION: u8 = 1;
+const FORMAT: Format = Format::new("state in a profile", 1);
 /// Mails, opens, clicks and conversions that are remembered, each: more than any rule looks at within its window, for all but bots.
 const MAILS: usize = 256;
 /// Bounces that are remembered.
@@ -118,17 +119,6 @@ pub struct State {
     pub channels: BTreeMap<String, OtherChannel>,
 }
 
-/// A state that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    /// Written by a newer release.
-    #[error("state of version {0}, this release reads up to {VERSION}: upgrade it before it writes over what it cannot read")]
-    TooNew(u8),
-    /// No state at all.
-    #[error("state is malformed")]
-    Malformed,
-}
-
 impl State {
     /// Joins what one event says: any order, any number of times. True if that changed anything.
     pub fn observe(&mut self, observation: &Observation) -> bool {
@@ -200,17 +190,15 @@ impl State {
 
     /// One version byte, then the fields.
     pub fn encode(&self) -> Vec<u8> {
-        // Serialising plain data into a growing buffer has no way to fail.
-        postcard::to_extend(self, vec![VERSION]).unwrap_or_default()
+        FORMAT.encode(self)
     }
 
     /// Reads what this or an earlier release wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
-        let (version, fields) = bytes.split_first().ok_or(StateError::Malformed)?;
-        match version.cmp(&VERSION) {
-            Ordering::Greater => Err(StateError::TooNew(*version)),
-            Ordering::Less => Err(StateError::Malformed),
-            Ordering::Equal => postcard::from_bytes(fields).map_err(|_| StateError::Malformed),
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let fields = FORMAT.open(bytes)?;
+        match fields.version {
+            1 => fields.read(),
+            _ => Err(fields.malformed()),
         }
     }
 }

@@ -7,6 +7,7 @@ use aftersend_pipeline::consumer::{Consumer, Notice, Partition, RestoreError, re
 use aftersend_pipeline::kafka::TopicError;
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
+use aftersend_schemas::DecodeError;
 use aftersend_schemas::event::{Event, Oddity};
 use aftersend_schemas::headers::Received;
 use aftersend_schemas::identity::{Person, Subject};
@@ -42,7 +43,7 @@ pub enum SessionError {
     Restore(#[from] RestoreError),
     /// A profile was written by a newer release, or by nobody: going on would overwrite what this one cannot read.
     #[error("a record of profiles cannot be read: {0}")]
-    Profile(String),
+    Profile(#[from] DecodeError),
     /// A task died.
     #[error("a task died: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -149,10 +150,7 @@ impl Session {
         let mut count = 0;
         for ((partition, person), value) in restored {
             let Some(value) = value else { continue };
-            let unreadable = |error: &dyn std::fmt::Display| SessionError::Profile(error.to_string());
-            let record = ProfileRecord::decode(&value).map_err(|error| unreadable(&error))?;
-            let state = State::decode(&record.state).map_err(|error| unreadable(&error))?;
-            self.store.put(partition, person, Known { state, email: record.evaluation.state, as_of: record.as_of });
+            self.store.put(partition, person, Known::read(&value)?);
             count += 1;
         }
         self.metrics.restored.inc_by(count);
@@ -263,4 +261,35 @@ struct Touched {
     now: i64,
     /// When the person is judged, Unix seconds.
     as_of: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_schemas::identity::Namespace;
+    use aftersend_schemas::profile::ProfileRecord;
+
+    use super::*;
+
+    #[test]
+    fn a_profile_or_a_state_of_a_newer_release_ends_the_processor_before_it_writes() {
+        let state = State::default();
+        let evaluation = evaluate(&state, &Policy::new(&aftersend_pipeline::config::Policy::default()), 0);
+        let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() };
+        let mut record = ProfileRecord { person, as_of: 7, policy_version: 1, evaluation, state: state.encode() };
+        assert_eq!(Known::read(&record.encode()).unwrap().as_of, 7);
+
+        let mut newer_profile = record.encode();
+        newer_profile[0] += 1;
+        record.state[0] += 1;
+        for (value, what) in [(newer_profile, "profile"), (record.encode(), "state in a profile")] {
+            let error = SessionError::from(Known::read(&value).map(|known| known.as_of).unwrap_err());
+            assert!(error.is_final());
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "a record of profiles cannot be read: {what} of version 2: this release reads up to version 1, upgrade it to go on"
+                )
+            );
+        }
+    }
 }

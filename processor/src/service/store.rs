@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
-use aftersend_schemas::profile::EmailState;
+use aftersend_schemas::DecodeError;
+use aftersend_schemas::profile::{EmailState, ProfileRecord};
 
 use super::metrics::ProcessorMetrics;
 use crate::fold::State;
@@ -12,6 +13,14 @@ pub(super) struct Known {
     pub(super) email: EmailState,
     /// When that verdict was made, Unix seconds: no later one is made for an earlier time, not even in a replay.
     pub(super) as_of: i64,
+}
+
+impl Known {
+    /// Reads a record of `profiles`.
+    pub(super) fn read(value: &[u8]) -> Result<Self, DecodeError> {
+        let record = ProfileRecord::decode(value)?;
+        Ok(Self { state: State::decode(&record.state)?, email: record.evaluation.state, as_of: record.as_of })
+    }
 }
 
 /// The people of the assigned partitions, as last committed.

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a failure text says about the destination, the sender or the way between them.
 ///
-/// The text form ([`BounceClass::as_str`], serde, `FromStr`) is snake case and part of the stored data: names never change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+/// The text form, the same everywhere, is snake case and part of the stored data: names never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BounceClass {
     /// The mailbox, device or number does not exist or is closed for good.

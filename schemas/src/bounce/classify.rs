@@ -1,5 +1,8 @@
 //! One text against one table: find the phrases and codes, take the first rule that holds.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::class::BounceClass;
 use super::codes::{self, Codes};
 use super::compile::{MAX_RULES, Rule};
@@ -29,6 +32,24 @@ pub struct Verdict<'t> {
     pub rule: &'t str,
     /// Percent, 0 to 100; 0 for [`UNMATCHED`].
     pub confidence: u8,
+}
+
+/// A verdict as a line of JSON, which `aftersend classify --json` prints for each text.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct VerdictLine<'t> {
+    /// The class.
+    pub class: BounceClass,
+    /// The rule that decided, or `unmatched`.
+    pub rule: &'t str,
+    /// From 0 to 1; 0 for `unmatched`.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub confidence: f64,
+}
+
+impl<'t> From<Verdict<'t>> for VerdictLine<'t> {
+    fn from(verdict: Verdict<'t>) -> Self {
+        Self { class: verdict.class, rule: verdict.rule, confidence: f64::from(verdict.confidence) / 100.0 }
+    }
 }
 
 /// Two bits for each rule: its `phrases` are satisfied, its `also` are satisfied.

@@ -31,7 +31,7 @@ mod words;
 mod tests;
 
 pub use class::{BounceClass, UnknownClass};
-pub use classify::{HEAD_BYTES, HEAD_ONLY_CONFIDENCE, UNMATCHED, Verdict};
+pub use classify::{HEAD_BYTES, HEAD_ONLY_CONFIDENCE, UNMATCHED, Verdict, VerdictLine};
 pub use error::TableError;
 pub use spec::{RuleSpec, Stage};
 pub use table::Table;

@@ -8,6 +8,7 @@ use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::{dead_letter, unix_millis};
+use aftersend_schemas::DecodeError;
 use clickhouse::Client;
 use rdkafka::error::KafkaResult;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::Batch;
 use super::epoch::{Start, Stored, metadata};
 use super::metrics::SinkMetrics;
-use super::tables::Table;
+use super::tables::{Table, Unreadable};
 
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 const END_TIMEOUT: Duration = Duration::from_secs(60);
@@ -65,32 +66,54 @@ impl Lane {
     }
 }
 
-/// A batch ended: in ClickHouse and committed, or given up because its partition went.
+/// A batch ended.
 pub(super) struct Sent {
     pub(super) partition: Partition,
-    pub(super) epoch: Option<u32>,
-    pub(super) fenced: bool,
+    pub(super) ending: Ending,
+}
+
+pub(super) enum Ending {
+    /// In ClickHouse and committed, in this epoch.
+    Stored(u32),
+    /// Given up because its partition went.
+    Fenced,
+    /// Nothing of it was written.
+    Stopped(TooNew),
+}
+
+/// A record that a newer release wrote. Nothing after it is sent or committed, so that an upgraded sink goes on at it.
+#[derive(Debug, thiserror::Error)]
+#[error("the record in partition {partition} of {topic} at offset {offset} cannot be read: {error}")]
+pub struct TooNew {
+    topic: Arc<str>,
+    partition: i32,
+    offset: i64,
+    error: DecodeError,
 }
 
 impl<T: Table> Writer<T> {
-    /// Sends a batch until it is in, then commits. Gives up only when fenced.
+    /// Sends a batch until it is in, then commits. Gives up only when fenced, or at a record of a newer release.
     pub(super) async fn send(self: Arc<Self>, partition: Partition, batch: Batch, epoch: Option<u32>, fence: CancellationToken) -> Sent {
-        let result = tokio::select! {
+        let ending = tokio::select! {
             biased;
-            () = fence.cancelled() => None,
-            epoch = self.send_all(&partition, &batch, epoch) => Some(epoch),
+            () = fence.cancelled() => Ending::Fenced,
+            stored = self.send_all(&partition, &batch, epoch) => stored.map_or_else(Ending::Stopped, Ending::Stored),
         };
-        Sent { partition, epoch: result.or(epoch), fenced: result.is_none() }
+        Sent { partition, ending }
     }
 
-    async fn send_all(&self, partition: &Partition, batch: &Batch, epoch: Option<u32>) -> u32 {
+    async fn send_all(&self, partition: &Partition, batch: &Batch, epoch: Option<u32>) -> Result<u32, TooNew> {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let epoch = match epoch {
             Some(epoch) => epoch,
             None => self.find_epoch(partition, &mut backoff).await,
         };
         let token = batch.token(T::NAME, &partition.0, partition.1, epoch);
-        let rows = self.rows(batch, epoch, &mut backoff).await;
+        let Read { rows, malformed } = read(&self.table, batch, epoch)?;
+        for (record, reason) in malformed {
+            self.metrics.unreadable.with_label_values(&[T::NAME, reason]).inc();
+            self.give_up(record, reason, &mut backoff).await;
+        }
         while !rows.is_empty() {
             let started = Instant::now();
             let result = self.insert(&rows, &token).await;
@@ -116,7 +139,7 @@ impl<T: Table> Writer<T> {
         if let Err(error) = self.commit(partition, batch.next(), epoch).await {
             tracing::warn!(%error, table = T::NAME, "commit failed; what follows commits further");
         }
-        epoch
+        Ok(epoch)
     }
 
     async fn insert(&self, rows: &[T::Row], token: &str) -> clickhouse::error::Result<()>
@@ -135,21 +158,6 @@ impl<T: Table> Writer<T> {
             insert.write(row).await?;
         }
         insert.end().await
-    }
-
-    /// The rows of a batch. What makes none goes to `dead` first.
-    async fn rows(&self, batch: &Batch, epoch: u32, backoff: &mut Backoff) -> Vec<T::Row> {
-        let mut rows = Vec::with_capacity(batch.records.len());
-        for record in &batch.records {
-            match self.table.row(record, epoch) {
-                Ok(row) => rows.extend(row),
-                Err(reason) => {
-                    self.metrics.unreadable.with_label_values(&[T::NAME, reason]).inc();
-                    self.give_up(record, reason, backoff).await;
-                }
-            }
-        }
-        rows
     }
 
     async fn give_up(&self, record: &Record, reason: &str, backoff: &mut Backoff) {
@@ -217,6 +225,27 @@ impl<T: Table> Writer<T> {
     }
 }
 
+/// A batch, read.
+struct Read<'b, R> {
+    rows: Vec<R>,
+    /// What makes no row, each with the reason.
+    malformed: Vec<(&'b Record, &'static str)>,
+}
+
+fn read<'b, T: Table>(table: &T, batch: &'b Batch, epoch: u32) -> Result<Read<'b, T::Row>, TooNew> {
+    let mut read = Read { rows: Vec::with_capacity(batch.records.len()), malformed: Vec::new() };
+    for record in &batch.records {
+        match table.row(record, epoch) {
+            Ok(row) => read.rows.extend(row),
+            Err(Unreadable::Malformed(reason)) => read.malformed.push((record, reason)),
+            Err(Unreadable::TooNew(error)) => {
+                return Err(TooNew { topic: record.topic.clone(), partition: record.partition, offset: record.offset, error });
+            }
+        }
+    }
+    Ok(read)
+}
+
 async fn blocking<R: Send + 'static>(call: impl FnOnce() -> KafkaResult<R> + Send + 'static) -> KafkaResult<R> {
     tokio::task::spawn_blocking(call).await.unwrap_or(Err(rdkafka::error::KafkaError::Canceled))
 }
@@ -235,7 +264,84 @@ fn describe(error: &clickhouse::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aftersend_schemas::headers::Dead;
+    use aftersend_schemas::identity::{Namespace, Person};
+    use aftersend_schemas::profile::{EmailState, Evaluation, Facts, ProfileRecord};
+    use aftersend_schemas::track_call::{Call, Phase, TrackCall};
+
+    use super::super::tables::{DeadLetters, Profiles, TrackCalls};
     use super::*;
+
+    fn record(offset: i64, value: &[u8]) -> Record {
+        Record { topic: "t".into(), partition: 3, offset, timestamp: 0, key: Vec::new(), value: Some(value.into()), headers: Vec::new() }
+    }
+
+    fn batch(records: impl IntoIterator<Item = Record>) -> Batch {
+        let mut records = records.into_iter();
+        let mut batch = Batch::new(records.next().unwrap(), Instant::now());
+        records.for_each(|record| batch.push(record));
+        batch
+    }
+
+    fn person() -> Person {
+        Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() }
+    }
+
+    fn profile() -> Vec<u8> {
+        let evaluation = Evaluation {
+            score: 80,
+            state: EmailState::Healthy,
+            email_deliverable: true,
+            email_promotional_ok: true,
+            best_channel: String::new(),
+            reason: String::new(),
+            contributions: Vec::new(),
+            verdict: None,
+            facts: Facts::default(),
+        };
+        ProfileRecord { person: person(), as_of: 7, policy_version: 1, evaluation, state: Vec::new() }.encode()
+    }
+
+    #[test]
+    fn a_malformed_record_is_set_apart_and_the_others_make_rows() {
+        let batch = batch([record(5, &profile()), record(6, &[1, 200]), record(7, &[])]);
+        let Read { rows, malformed } = read(&Profiles, &batch, 1).unwrap();
+        assert_eq!(rows.iter().map(|row| row.src_offset).collect::<Vec<_>>(), [5]);
+        let malformed: Vec<_> = malformed.into_iter().map(|(record, reason)| (record.offset, reason)).collect();
+        assert_eq!(malformed, [(6, "unreadable_profile"), (7, "unreadable_profile")]);
+    }
+
+    #[test]
+    fn a_record_of_a_newer_release_stops_its_batch_before_anything_of_it_is_written() {
+        let mut newer = profile();
+        newer[0] += 1;
+        // The malformed one before it is no dead letter yet: whoever reads the batch after the upgrade makes it one.
+        let profiles = batch([record(4, &[1, 200]), record(5, &profile()), record(6, &newer)]);
+        let stopped = read(&Profiles, &profiles, 1).map(|_| ()).unwrap_err();
+        assert_eq!(
+            stopped.to_string(),
+            "the record in partition 3 of t at offset 6 cannot be read: profile of version 2: this release reads up to version 1, upgrade it to go on"
+        );
+
+        let call = TrackCall {
+            version: TrackCall::VERSION + 1,
+            person: person(),
+            call: Call::Identify,
+            phase: Phase::Intent,
+            rule: String::new(),
+            evidence: String::new(),
+            policy_version: 1,
+            at: 0,
+            status: 0,
+            latency_ms: 0,
+            received_at: 0,
+        };
+        assert!(read(&TrackCalls, &batch([record(5, &call.encode())]), 1).is_err());
+
+        let mut dead = record(5, b"{");
+        dead.headers = vec![("dead_version".into(), (Dead::VERSION + 1).to_string().into())];
+        assert!(read(&DeadLetters, &batch([dead]), 1).is_err());
+    }
 
     #[test]
     fn a_servers_error_is_shown_without_the_values_it_quotes() {

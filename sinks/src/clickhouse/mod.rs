@@ -14,6 +14,7 @@ mod service;
 mod tables;
 
 pub use client::client;
+pub use lane::TooNew;
 pub use migrate::{MigrateError, migrate};
 pub use service::{ClickHouseSink, ClickHouseSinkError};
 pub use tables::TABLES;

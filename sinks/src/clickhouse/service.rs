@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Batch;
 use super::client;
-use super::lane::{Lane, Sent, Writer};
+use super::lane::{Ending, Lane, Sent, TooNew, Writer};
 use super::metrics::SinkMetrics;
 use super::tables::{DeadLetters, Outcomes, Profiles, RawEvents, Table, TrackCalls};
 
@@ -44,6 +44,9 @@ pub enum ClickHouseSinkError {
     /// A Kafka client could not be made, or cannot go on.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+    /// A newer release wrote a record: passing over it would lose it.
+    #[error(transparent)]
+    TooNew(#[from] TooNew),
     /// A table's pipeline died.
     #[error("a pipeline died: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -141,6 +144,7 @@ impl Shared {
             lanes: HashMap::new(),
             sending: FuturesUnordered::new(),
             fences: CancellationToken::new(),
+            stopped: None,
         };
         Ok((pipeline, consumer))
     }
@@ -152,6 +156,8 @@ struct Pipeline<T> {
     lanes: HashMap<Partition, Lane>,
     sending: FuturesUnordered<BoxFuture<'static, Sent>>,
     fences: CancellationToken,
+    /// Why nothing more can be sent for one of the partitions.
+    stopped: Option<TooNew>,
 }
 
 impl<T: Table> Pipeline<T>
@@ -164,7 +170,7 @@ where
         let result = loop {
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
-                Some(sent) = self.sending.next() => self.sent(&sent),
+                Some(sent) = self.sending.next() => self.sent(sent),
                 _ = tick.tick() => {}
                 notice = consumer.next() => match notice {
                     None => break Ok(()),
@@ -189,13 +195,16 @@ where
                     Some(Notice::Failed(error)) => break Err(error.into()),
                 },
             }
+            if self.stopped.is_some() {
+                break Ok(());
+            }
             self.send_due();
             self.hold_back();
         };
         let all: Vec<Partition> = self.lanes.keys().cloned().collect();
         self.drain(&all).await;
         consumer.close().await;
-        result
+        self.stopped.map_or(result, |error| Err(error.into()))
     }
 
     fn send_due(&mut self) {
@@ -212,10 +221,20 @@ where
         }
     }
 
-    fn sent(&mut self, sent: &Sent) {
-        if let Some(lane) = self.lanes.get_mut(&sent.partition).filter(|_| !sent.fenced) {
-            lane.sending = false;
-            lane.epoch = sent.epoch;
+    fn sent(&mut self, sent: Sent) {
+        match sent.ending {
+            Ending::Stored(epoch) => {
+                if let Some(lane) = self.lanes.get_mut(&sent.partition) {
+                    lane.sending = false;
+                    lane.epoch = Some(epoch);
+                }
+            }
+            Ending::Fenced => {}
+            Ending::Stopped(error) => {
+                // Without its lane nothing that follows in the partition is sent or committed.
+                self.lanes.remove(&sent.partition);
+                self.stopped.get_or_insert(error);
+            }
         }
     }
 
@@ -254,7 +273,7 @@ where
                 break;
             }
             tokio::select! {
-                Some(sent) = self.sending.next() => self.sent(&sent),
+                Some(sent) = self.sending.next() => self.sent(sent),
                 () = tokio::time::sleep_until(deadline) => break,
             }
         }

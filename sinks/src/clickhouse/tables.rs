@@ -1,9 +1,10 @@
 //! What each table takes from which topic. Pure.
 
 use aftersend_pipeline::record::Record;
-use aftersend_schemas::headers::{self, Received};
+use aftersend_schemas::DecodeError;
+use aftersend_schemas::headers::{Dead, Origin, Received};
 use aftersend_schemas::outcome::Normaliser;
-use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::profile::{ContributionJson, ProfileRecord};
 use aftersend_schemas::rows::{DeadLetter, MessageOutcome, Position, Profile, RawEvent, TrackCallRow};
 use aftersend_schemas::topics::Topics;
 use aftersend_schemas::track_call::TrackCall;
@@ -13,8 +14,23 @@ use serde::Serialize;
 /// Names of the tables that are filled.
 pub const TABLES: [&str; 5] = [Outcomes::NAME, RawEvents::NAME, Profiles::NAME, DeadLetters::NAME, TrackCalls::NAME];
 
-/// Why a record makes no row: a fixed word.
-pub(super) type Unreadable = &'static str;
+/// Why a record makes no row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It never will: to the dead letters, under this fixed word.
+    Malformed(&'static str),
+    /// A newer release does: this one stops, so that the other goes on here.
+    TooNew(DecodeError),
+}
+
+impl Unreadable {
+    fn of(error: DecodeError, reason: &'static str) -> Self {
+        match error {
+            DecodeError::TooNew { .. } => Self::TooNew(error),
+            DecodeError::Malformed { .. } => Self::Malformed(reason),
+        }
+    }
+}
 
 /// One table: its name, its topic, and how a record becomes a row.
 pub(super) trait Table: Clone + Send + Sync + 'static {
@@ -54,7 +70,7 @@ impl Table for Outcomes {
     fn row(&self, record: &Record, epoch: u32) -> Result<Option<MessageOutcome>, Unreadable> {
         let Some(body) = &record.value else { return Ok(None) };
         let received = Received::from_headers(record.headers(), record.timestamp);
-        self.0.outcome(body, &received, &position(record), epoch).map(Some).map_err(|_| "not_an_event")
+        self.0.outcome(body, &received, &position(record), epoch).map(Some).map_err(|_| Unreadable::Malformed("not_an_event"))
     }
 }
 
@@ -95,13 +111,9 @@ impl Table for Profiles {
 
     fn row(&self, record: &Record, epoch: u32) -> Result<Option<Profile>, Unreadable> {
         let Some(value) = &record.value else { return Ok(None) };
-        let profile = ProfileRecord::decode(value).map_err(|_| "unreadable_profile")?;
+        let profile = ProfileRecord::decode(value).map_err(|error| Unreadable::of(error, "unreadable_profile"))?;
         let evaluation = profile.evaluation;
-        let contributions: Vec<_> = evaluation
-            .contributions
-            .iter()
-            .map(|part| serde_json::json!({"name": part.name, "points": f64::from(part.tenths) / 10.0, "evidence": part.evidence}))
-            .collect();
+        let contributions: Vec<_> = evaluation.contributions.iter().map(ContributionJson::from).collect();
         Ok(Some(Profile {
             workspace: profile.person.workspace,
             namespace: profile.person.namespace.as_str().to_owned(),
@@ -112,7 +124,7 @@ impl Table for Profiles {
             email_promotional_ok: evaluation.email_promotional_ok,
             best_channel: evaluation.best_channel,
             reason: evaluation.reason,
-            contributions: serde_json::Value::Array(contributions).to_string(),
+            contributions: serde_json::to_string(&contributions).unwrap_or_default(),
             as_of: u32::try_from(profile.as_of).unwrap_or_default(),
             policy_version: profile.policy_version,
             written_at: record.timestamp,
@@ -134,31 +146,22 @@ impl Table for DeadLetters {
 
     fn row(&self, record: &Record, epoch: u32) -> Result<Option<DeadLetter>, Unreadable> {
         let received = Received::from_headers(record.headers(), record.timestamp);
-        let header = |name: &str| {
-            let value = record.headers().find(|(known, _)| *known == name).map(|(_, value)| value);
-            value.map(|value| String::from_utf8_lossy(value).into_owned())
-        };
+        let dead = Dead::from_headers(record.headers()).map_err(|error| Unreadable::of(error, "unreadable_dead_letter"))?;
         // What never was in a topic is identified by where it stands in this one.
-        let (src_topic, src_partition, src_offset) = match (
-            header(headers::SOURCE_TOPIC),
-            header(headers::SOURCE_PARTITION).and_then(|partition| partition.parse().ok()),
-            header(headers::SOURCE_OFFSET).and_then(|offset| offset.parse().ok()),
-        ) {
-            (Some(topic), Some(partition), Some(offset)) => (topic, partition, offset),
-            _ => (record.topic.to_string(), partition(record), offset(record)),
-        };
+        let here = || Origin { topic: record.topic.to_string(), partition: partition(record), offset: offset(record) };
+        let origin = dead.origin.unwrap_or_else(here);
         Ok(Some(DeadLetter {
-            reason: header(headers::REASON).unwrap_or_default(),
-            stage: header(headers::STAGE).unwrap_or_default(),
-            error: header(headers::ERROR).unwrap_or_default(),
+            reason: dead.reason,
+            stage: dead.stage,
+            error: dead.error,
             payload: record.value.clone().unwrap_or_default(),
             key: record.key_text().into_owned(),
             source: received.source,
             workspace: received.workspace,
             received_at: received.received_at,
-            src_topic,
-            src_partition,
-            src_offset,
+            src_topic: origin.topic,
+            src_partition: origin.partition,
+            src_offset: origin.offset,
             epoch,
         }))
     }
@@ -174,7 +177,7 @@ impl Table for TrackCalls {
 
     fn row(&self, record: &Record, epoch: u32) -> Result<Option<TrackCallRow>, Unreadable> {
         let Some(value) = &record.value else { return Ok(None) };
-        let call: TrackCall = serde_json::from_slice(value).map_err(|_| "unreadable_track_call")?;
+        let call = TrackCall::decode(value).map_err(|error| Unreadable::of(error, "unreadable_track_call"))?;
         Ok(Some(TrackCallRow {
             workspace: call.person.workspace,
             namespace: call.person.namespace.as_str().to_owned(),

@@ -108,6 +108,7 @@ impl Caller {
 
     async fn audit(&self, partition: i32, profile: &ProfileRecord, planned: &Planned, phase: Phase, status: u16, latency_ms: u32) {
         let entry = TrackCall {
+            version: TrackCall::VERSION,
             person: profile.person.clone(),
             call: planned.call,
             phase,
@@ -119,8 +120,7 @@ impl Caller {
             latency_ms,
             received_at: profile.evaluation.verdict.as_ref().map_or(0, |verdict| verdict.received_at),
         };
-        let value = serde_json::to_vec(&entry).unwrap_or_default();
-        self.write(&self.calls_topic, partition, &profile.person.to_string(), &value).await;
+        self.write(&self.calls_topic, partition, &profile.person.to_string(), &entry.encode()).await;
     }
 
     /// Writes until it is written: an answer that is not in the ledger would be asked for again.

@@ -63,11 +63,18 @@ pub enum TrackSinkError {
     #[error(transparent)]
     Restore(#[from] RestoreError),
     /// A profile was written by a newer release: passing over it could pass over a verdict.
-    #[error("a record of profiles cannot be read: {0}; upgrade this sink")]
+    #[error("a record of profiles cannot be read: {0}")]
     TooNew(DecodeError),
     /// The ledger was written by a newer release: going on would repeat calls.
     #[error("a record of track-ledger cannot be read: {0}")]
     Ledger(String),
+}
+
+impl TrackSinkError {
+    /// True for what starting over cannot mend.
+    fn is_final(&self) -> bool {
+        !matches!(self, Self::Restore(_) | Self::Kafka(_))
+    }
 }
 
 /// The service.
@@ -116,7 +123,7 @@ impl TrackSink {
         // Outlives sessions: a failure of Kafka must not release it.
         let brake = Arc::new(Mutex::new(Brake::new(self.config.track.max_irreversible_per_hour)));
         let session = || async { Session::start(&self.config, metrics, brake.clone())?.run(shutdown).await };
-        supervise("track", shutdown, session, |error| !matches!(error, TrackSinkError::Restore(_) | TrackSinkError::Kafka(_))).await
+        supervise("track", shutdown, session, TrackSinkError::is_final).await
     }
 }
 
@@ -374,4 +381,17 @@ async fn call(
 ) -> (PersonKey, LedgerRecord) {
     let ledger = caller.make(api.as_ref(), key.0, &profile, &planned, ledger).await;
     (key, ledger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_release_wrote_ends_the_sink_and_an_outage_does_not() {
+        let newer = DecodeError::TooNew { record: "profile", found: 2, known: 1 };
+        assert!(TrackSinkError::TooNew(newer).is_final());
+        assert!(TrackSinkError::Ledger(newer.to_string()).is_final());
+        assert!(!TrackSinkError::Kafka(KafkaError::Canceled).is_final());
+    }
 }

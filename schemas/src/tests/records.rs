@@ -1,0 +1,238 @@
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::DecodeError;
+use crate::identity::Namespace;
+use crate::ledger::{self, AttributeValue, LedgerRecord, Standing};
+use crate::profile::{self, Cause, EmailState, Evaluation, Facts, ProfileRecord};
+use crate::track_call::{Call, Phase, TrackCall};
+
+/// A record as some release wrote it, and what it held.
+#[derive(Deserialize)]
+struct Fixture<T> {
+    about: String,
+    bytes: String,
+    value: T,
+}
+
+/// What the promises ask of a kind of record.
+trait Kept: Debug + PartialEq + DeserializeOwned {
+    const NAME: &'static str;
+    const VERSION: u32;
+    fn encode(&self) -> Vec<u8>;
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError>;
+    /// Bytes as a fixture shows them.
+    fn show(bytes: &[u8]) -> String {
+        hex::encode(bytes)
+    }
+    fn bytes(shown: &str) -> Vec<u8> {
+        hex::decode(shown).unwrap()
+    }
+    /// The same record as the next version would begin.
+    fn next_version(mut bytes: Vec<u8>) -> Vec<u8> {
+        bytes[0] += 1;
+        bytes
+    }
+}
+
+impl Kept for ProfileRecord {
+    const NAME: &'static str = "profile";
+    const VERSION: u32 = profile::FORMAT.version as u32;
+    fn encode(&self) -> Vec<u8> {
+        self.encode()
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode(bytes)
+    }
+}
+
+impl Kept for LedgerRecord {
+    const NAME: &'static str = "ledger";
+    const VERSION: u32 = ledger::FORMAT.version as u32;
+    fn encode(&self) -> Vec<u8> {
+        self.encode()
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode(bytes)
+    }
+}
+
+impl Kept for TrackCall {
+    const NAME: &'static str = "track_call";
+    const VERSION: u32 = Self::VERSION;
+    fn encode(&self) -> Vec<u8> {
+        self.encode()
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode(bytes)
+    }
+    fn show(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+    fn bytes(shown: &str) -> Vec<u8> {
+        shown.as_bytes().to_vec()
+    }
+    fn next_version(bytes: Vec<u8>) -> Vec<u8> {
+        let version = |version: u32| format!(r#""version":{version},"#);
+        Self::bytes(&Self::show(&bytes).replacen(&version(Self::VERSION), &version(Self::VERSION + 1), 1))
+    }
+}
+
+fn newest<T: Kept>() -> Vec<Fixture<T>> {
+    fixtures(T::NAME, T::VERSION)
+}
+
+fn reads_every_version<T: Kept>() {
+    for version in 1..=T::VERSION {
+        for Fixture { about, bytes, value } in fixtures::<Fixture<T>>(T::NAME, version) {
+            assert_eq!(T::decode(&T::bytes(&bytes)), Ok(value), "{} of version {version}: {about}", T::NAME);
+        }
+    }
+}
+
+#[test]
+fn records_of_every_version_decode_to_what_they_held() {
+    reads_every_version::<ProfileRecord>();
+    reads_every_version::<LedgerRecord>();
+    reads_every_version::<TrackCall>();
+}
+
+fn writes_the_newest<T: Kept>() {
+    for Fixture { about, bytes, value } in newest::<T>() {
+        let written = T::show(&value.encode());
+        assert_eq!(written, bytes, "{} ({about}) is written in another way: that is a new version, see schemas/README.md", T::NAME);
+    }
+}
+
+#[test]
+fn records_are_written_as_the_newest_fixtures_show() {
+    writes_the_newest::<ProfileRecord>();
+    writes_the_newest::<LedgerRecord>();
+    writes_the_newest::<TrackCall>();
+}
+
+fn refuses_the_next<T: Kept>() -> String {
+    let newer = T::next_version(T::bytes(&newest::<T>()[0].bytes));
+    let error = T::decode(&newer).unwrap_err();
+    assert!(matches!(error, DecodeError::TooNew { found, known, .. } if found == T::VERSION + 1 && known == T::VERSION), "{error:?}");
+    error.to_string()
+}
+
+#[test]
+fn records_of_the_next_version_are_refused_with_both_versions_and_what_to_do() {
+    let refused = "profile of version 2: this release reads up to version 1, upgrade it to go on";
+    assert_eq!(refuses_the_next::<ProfileRecord>(), refused);
+    assert_eq!(refuses_the_next::<LedgerRecord>(), refused.replace("profile", "ledger record"));
+    assert_eq!(refuses_the_next::<TrackCall>(), refused.replace("profile", "track call"));
+}
+
+fn reads_nothing_but_the_whole<T: Kept>() {
+    for fixture in newest::<T>() {
+        let mut bytes = T::bytes(&fixture.bytes);
+        for end in 0..bytes.len() {
+            let read = T::decode(&bytes[..end]);
+            assert!(matches!(read, Err(DecodeError::Malformed { .. })), "{} {}, cut at {end}: {read:?}", T::NAME, fixture.about);
+        }
+        bytes.push(b'1');
+        assert!(matches!(T::decode(&bytes), Err(DecodeError::Malformed { .. })), "{} {} and a byte more", T::NAME, fixture.about);
+    }
+}
+
+#[test]
+fn records_that_break_off_or_go_on_are_malformed() {
+    reads_nothing_but_the_whole::<ProfileRecord>();
+    reads_nothing_but_the_whole::<LedgerRecord>();
+    reads_nothing_but_the_whole::<TrackCall>();
+}
+
+/// Changes one byte of one fixture.
+fn damaged<T: Kept>(place: prop::sample::Index, to: u8) -> Vec<u8> {
+    let all = newest::<T>();
+    let mut bytes = T::bytes(&all[place.index(all.len())].bytes);
+    let at = place.index(bytes.len());
+    bytes[at] = to;
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn records_of_any_bytes_are_read_or_refused_without_a_panic(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..200),
+        place in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+    ) {
+        let _ = (ProfileRecord::decode(&bytes), LedgerRecord::decode(&bytes), TrackCall::decode(&bytes));
+        bytes.insert(0, 1);
+        let _ = (ProfileRecord::decode(&bytes), LedgerRecord::decode(&bytes));
+        let _ = ProfileRecord::decode(&damaged::<ProfileRecord>(place, to));
+        let _ = LedgerRecord::decode(&damaged::<LedgerRecord>(place, to));
+        let _ = TrackCall::decode(&damaged::<TrackCall>(place, to));
+    }
+}
+
+#[test]
+fn records_of_calls_may_gain_members_within_a_version() {
+    let [first, ..] = &newest::<TrackCall>()[..] else { panic!("no fixtures") };
+    let more = first.bytes.replacen('{', r#"{"dreamt_up_later":[1],"#, 1);
+    assert_eq!(TrackCall::decode(more.as_bytes()).as_ref(), Ok(&first.value));
+    let unversioned = first.bytes.replacen(r#""version":1,"#, "", 1);
+    assert_eq!(TrackCall::decode(unversioned.as_bytes()).as_ref(), Ok(&first.value));
+}
+
+/// Every variant of an enum without fields, as postcard counts them.
+fn variants<T: DeserializeOwned>() -> impl Iterator<Item = T> {
+    (0..=u8::MAX).map_while(|index| postcard::from_bytes(&[index]).ok())
+}
+
+fn holds_all<T: DeserializeOwned + Debug + PartialEq>(held: &[T]) {
+    for variant in variants::<T>() {
+        assert!(
+            held.contains(&variant),
+            "no fixture has {variant:?}; if it is new, so is the version of the record: see schemas/README.md"
+        );
+    }
+}
+
+/// A new variant leaves the bytes of all others as they were, so that only this shows it.
+#[test]
+fn records_in_fixtures_hold_every_variant() {
+    let profiles: Vec<ProfileRecord> = newest().into_iter().map(|fixture| fixture.value).collect();
+    holds_all::<Namespace>(&profiles.iter().map(|profile| profile.person.namespace).collect::<Vec<_>>());
+    holds_all::<EmailState>(&profiles.iter().map(|profile| profile.evaluation.state).collect::<Vec<_>>());
+    holds_all::<Cause>(&profiles.iter().filter_map(|profile| Some(profile.evaluation.verdict.as_ref()?.cause)).collect::<Vec<_>>());
+
+    let ledgers: Vec<LedgerRecord> = newest().into_iter().map(|fixture| fixture.value).collect();
+    holds_all::<Standing>(&ledgers.iter().map(|ledger| ledger.standing).collect::<Vec<_>>());
+    let values: Vec<_> = ledgers.iter().flat_map(|ledger| ledger.attributes.values()).collect();
+    let has = |kind: fn(&AttributeValue) -> bool| values.iter().any(|value| kind(value));
+    assert!(has(|value| matches!(value, AttributeValue::Bool(_))));
+    assert!(has(|value| matches!(value, AttributeValue::Integer(_))));
+    assert!(has(|value| matches!(value, AttributeValue::Text(_))));
+
+    let calls: Vec<TrackCall> = newest().into_iter().map(|fixture| fixture.value).collect();
+    holds_all::<Namespace>(&calls.iter().map(|call| call.person.namespace).collect::<Vec<_>>());
+    holds_all::<Call>(&calls.iter().map(|call| call.call).collect::<Vec<_>>());
+    holds_all::<Phase>(&calls.iter().map(|call| call.phase).collect::<Vec<_>>());
+}
+
+#[test]
+fn records_in_fixtures_have_every_option_set_and_unset() {
+    let both = |set: Vec<bool>| assert!(set.contains(&true) && set.contains(&false), "{set:?}");
+    let evaluations: Vec<Evaluation> = newest::<ProfileRecord>().into_iter().map(|fixture| fixture.value.evaluation).collect();
+    both(evaluations.iter().map(|evaluation| evaluation.verdict.is_some()).collect());
+    let facts: [fn(&Facts) -> bool; 6] = [
+        |facts| facts.hard_bounced_at.is_some(),
+        |facts| facts.bounced_at.is_some(),
+        |facts| facts.complained_at.is_some(),
+        |facts| facts.unsubscribed_at.is_some(),
+        |facts| facts.last_click_at.is_some(),
+        |facts| facts.last_engaged_at.is_some(),
+    ];
+    for fact in facts {
+        both(evaluations.iter().map(|evaluation| fact(&evaluation.facts)).collect());
+    }
+    both(newest::<LedgerRecord>().iter().map(|fixture| fixture.value.refused.is_some()).collect());
+}
