@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod privacy;
 pub mod profile;
 pub mod rows;
+pub mod rudderstack;
 pub mod topics;
 pub mod track_call;
 pub mod versioned;
