@@ -6,7 +6,7 @@ LOCAL := deploy/local
 BIN := target/release/aftersend
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check up down build fmt clean
+.PHONY: help demo test check bench up down build fmt clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,10 @@ check: ## formatting, lints, documentation, dependencies, licences, spelling
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	@deploy/check-dependencies.sh
 	@deploy/check.sh
+
+bench: ## every benchmark beside its baseline; figures go to target/bench/*.json
+	@$(LOCAL)/setup.sh tools
+	cargo bench --locked -p aftersend-schemas --bench normalise
 
 up: ## start local Kafka (127.0.0.1:9092) and ClickHouse (127.0.0.1:8123)
 	@$(LOCAL)/up.sh

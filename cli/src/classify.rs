@@ -8,8 +8,7 @@ use anyhow::Context as _;
 use crate::args::ClassifyOptions;
 
 /// Reads texts from standard input and prints class, rule and confidence (percent) of each.
-pub fn run(options: &ClassifyOptions) -> anyhow::Result<()> {
-    let table = Table::builtin();
+pub fn run(options: &ClassifyOptions, table: &Table) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for (number, line) in std::io::stdin().lock().split(b'\n').enumerate() {
         let line = line?;

@@ -45,7 +45,12 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate::run(&config()?).await?,
         Command::Check => return check::run(&config()?).await,
         Command::Simulate(options) => return simulate::run(&options, shutdown).await,
-        Command::Classify(options) => classify::run(&options)?,
+        Command::Classify(options) => {
+            // The built-in rules need no configuration.
+            let configured = args.config.is_some().then(config).transpose()?;
+            let table = configured.unwrap_or_default().bounce.table()?;
+            classify::run(&options, &table)?;
+        }
         Command::Demo(options) => return demo::run(&options, shutdown).await,
     }
     Ok(ExitCode::SUCCESS)

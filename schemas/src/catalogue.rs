@@ -9,7 +9,7 @@ pub enum Evidence {
     Delivered,
     /// An open: weak, because machines open mail.
     Opened,
-    /// A click on a tracked link.
+    /// A click on a tracked link, or a reply.
     Clicked,
     /// A conversion goal was met.
     Converted,
@@ -27,104 +27,118 @@ pub enum Evidence {
     None,
 }
 
-/// `(object_type, metrics)` of every documented event.
-pub const DOCUMENTED: &[(&str, &[&str])] = &[
-    ("customer", &["subscribed", "unsubscribed", "cio_subscription_preferences_changed"]),
-    (
-        "email",
-        &[
-            "drafted",
-            "attempted",
-            "sent",
-            "deferred",
-            "delivered",
-            "opened",
-            "clicked",
-            "converted",
-            "unsubscribed",
-            "bounced",
-            "dropped",
-            "spammed",
-            "failed",
-            "undeliverable",
-            "subscribed",
-            "cio_subscription_preferences_changed",
-        ],
-    ),
-    (
-        "push",
-        &["drafted", "attempted", "sent", "delivered", "opened", "clicked", "converted", "bounced", "dropped", "failed", "undeliverable"],
-    ),
-    ("in_app", &["drafted", "attempted", "sent", "opened", "clicked", "converted", "failed", "undeliverable"]),
-    (
-        "sms",
-        &["drafted", "attempted", "sent", "delivered", "clicked", "converted", "bounced", "dropped", "failed", "undeliverable", "replied"],
-    ),
-    (
-        "whatsapp",
-        &[
-            "drafted",
-            "attempted",
-            "sent",
-            "delivered",
-            "opened",
-            "clicked",
-            "converted",
-            "bounced",
-            "dropped",
-            "failed",
-            "undeliverable",
-            "replied",
-        ],
-    ),
-    ("slack", &["drafted", "attempted", "sent", "clicked", "converted", "failed", "undeliverable"]),
-    ("webhook", &["drafted", "attempted", "sent", "clicked", "converted", "failed", "undeliverable"]),
+/// What is reported about one message or person.
+struct Metric {
+    name: &'static str,
+    evidence: Evidence,
+    /// The object types that Customer.io documents it for, as bits of [`OBJECT_TYPES`].
+    of: u8,
+}
+
+/// Documented object types, sorted by name.
+pub const OBJECT_TYPES: [&str; 8] = ["customer", "email", "in_app", "push", "slack", "sms", "webhook", "whatsapp"];
+
+const EMAIL: u8 = 1 << 1;
+const IN_APP: u8 = 1 << 2;
+const PUSH: u8 = 1 << 3;
+const SLACK: u8 = 1 << 4;
+const SMS: u8 = 1 << 5;
+const WEBHOOK: u8 = 1 << 6;
+const WHATSAPP: u8 = 1 << 7;
+/// Every channel that carries messages.
+const MESSAGES: u8 = EMAIL | IN_APP | PUSH | SLACK | SMS | WEBHOOK | WHATSAPP;
+/// Consent changes carry, as object type, the channel that caused them, or `customer`.
+const ANYTHING: u8 = u8::MAX;
+
+/// Documented metrics, sorted by name.
+const METRICS: [Metric; 17] = [
+    metric("attempted", Evidence::None, MESSAGES),
+    metric("bounced", Evidence::Bounced, EMAIL | PUSH | SMS | WHATSAPP),
+    metric("cio_subscription_preferences_changed", Evidence::None, ANYTHING),
+    metric("clicked", Evidence::Clicked, MESSAGES),
+    metric("converted", Evidence::Converted, MESSAGES),
+    metric("deferred", Evidence::Deferred, EMAIL),
+    metric("delivered", Evidence::Delivered, EMAIL | PUSH | SMS | WHATSAPP),
+    metric("drafted", Evidence::None, MESSAGES),
+    metric("dropped", Evidence::None, EMAIL | PUSH | SMS | WHATSAPP),
+    metric("failed", Evidence::None, MESSAGES),
+    metric("opened", Evidence::Opened, EMAIL | IN_APP | PUSH | WHATSAPP),
+    metric("replied", Evidence::Clicked, SMS | WHATSAPP),
+    metric("sent", Evidence::None, MESSAGES),
+    metric("spammed", Evidence::Complained, EMAIL),
+    metric("subscribed", Evidence::Subscribed, ANYTHING),
+    metric("undeliverable", Evidence::None, MESSAGES),
+    metric("unsubscribed", Evidence::Unsubscribed, ANYTHING),
 ];
 
-/// Consent changes carry, as object type, the channel that caused them.
-const ANY_CHANNEL: &[&str] = &["subscribed", "unsubscribed", "cio_subscription_preferences_changed"];
+const fn metric(name: &'static str, evidence: Evidence, of: u8) -> Metric {
+    Metric { name, evidence, of }
+}
+
+fn find(name: &str) -> Option<&'static Metric> {
+    METRICS.binary_search_by(|metric| metric.name.cmp(name)).ok().map(|at| &METRICS[at])
+}
+
+fn bit(object_type: &str) -> u8 {
+    OBJECT_TYPES.binary_search(&object_type).map_or(0, |at| 1 << at)
+}
 
 /// Gives a documented object type its documented letter case; anything else stays as it came.
 pub fn canonical_type(text: Cow<'_, str>) -> Cow<'_, str> {
-    canonical(text, DOCUMENTED.iter().map(|(object_type, _)| *object_type))
+    canonical(text, |name| OBJECT_TYPES.binary_search(&name).ok().map(|at| OBJECT_TYPES[at]))
 }
 
 /// Gives a documented metric its documented letter case; anything else stays as it came.
 pub fn canonical_metric(text: Cow<'_, str>) -> Cow<'_, str> {
-    canonical(text, DOCUMENTED.iter().flat_map(|(_, metrics)| metrics.iter().copied()))
+    canonical(text, |name| find(name).map(|metric| metric.name))
 }
 
-fn canonical<'a>(text: Cow<'a, str>, mut names: impl Iterator<Item = &'static str>) -> Cow<'a, str> {
-    match names.find(|name| name.eq_ignore_ascii_case(&text)) {
-        Some(name) => Cow::Borrowed(name),
-        None => text,
-    }
+fn canonical<'a>(text: Cow<'a, str>, known: impl Fn(&str) -> Option<&'static str>) -> Cow<'a, str> {
+    let upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
+    if upper { known(&text.to_ascii_lowercase()).map_or(text, Cow::Borrowed) } else { text }
 }
 
 /// True if Customer.io documents this event.
 pub fn is_documented(object_type: &str, metric: &str) -> bool {
-    DOCUMENTED.iter().any(|(known, metrics)| *known == object_type && (metrics.contains(&metric) || ANY_CHANNEL.contains(&metric)))
+    find(metric).is_some_and(|metric| metric.of & bit(object_type) != 0)
+}
+
+/// Every documented event as (object type, metric).
+pub fn documented() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |object_type: &'static str| METRICS.iter().filter(move |metric| metric.of & bit(object_type) != 0);
+    OBJECT_TYPES.into_iter().flat_map(move |object_type| of(object_type).map(move |metric| (object_type, metric.name)))
 }
 
 /// What a metric is evidence of, whatever the channel.
 pub fn evidence(metric: &str) -> Evidence {
-    match metric {
-        "delivered" => Evidence::Delivered,
-        "opened" => Evidence::Opened,
-        "clicked" | "replied" => Evidence::Clicked,
-        "converted" => Evidence::Converted,
-        "bounced" => Evidence::Bounced,
-        "deferred" => Evidence::Deferred,
-        "spammed" => Evidence::Complained,
-        "unsubscribed" => Evidence::Unsubscribed,
-        "subscribed" => Evidence::Subscribed,
-        _ => Evidence::None,
-    }
+    find(metric).map_or(Evidence::None, |metric| metric.evidence)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// Customer.io's lists: payload schemas, webhook subscriptions, and what older recordings show. Object type, metric, where it is listed.
+    const DOCUMENTED: &str = include_str!("../fixtures/documented-events.tsv");
+
+    #[test]
+    fn the_catalogue_is_the_documented_list() {
+        let listed: BTreeSet<(&str, &str)> = DOCUMENTED
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('\t'))
+            .map(|(object_type, rest)| (object_type, rest.split('\t').next().unwrap_or_default()))
+            .collect();
+        assert_eq!(documented().collect::<BTreeSet<_>>(), listed);
+    }
+
+    #[test]
+    fn look_ups_find_every_name() {
+        assert!(METRICS.is_sorted_by_key(|metric| metric.name));
+        assert!(OBJECT_TYPES.is_sorted());
+    }
 
     #[test]
     fn letter_case_is_mended_only_where_the_kind_is_documented() {
@@ -132,14 +146,28 @@ mod tests {
         assert_eq!(canonical_metric("Bounced".into()), "bounced");
         assert_eq!(canonical_type("Inbox".into()), "Inbox");
         assert_eq!(canonical_metric("Reacted".into()), "Reacted");
+        assert!(!is_documented("inbox", "sent"));
+        assert!(!is_documented("email", "reacted"));
     }
 
     #[test]
-    fn consent_changes_are_documented_for_every_channel() {
-        for (channel, _) in DOCUMENTED {
-            assert!(is_documented(channel, "unsubscribed"), "{channel}");
-        }
-        assert!(!is_documented("inbox", "sent"));
-        assert!(!is_documented("email", "reacted"));
+    fn only_replies_beyond_the_metric_names_count_as_something_else() {
+        let evidence: Vec<_> =
+            METRICS.iter().filter(|metric| metric.evidence != Evidence::None).map(|metric| (metric.name, metric.evidence)).collect();
+        assert_eq!(
+            evidence,
+            [
+                ("bounced", Evidence::Bounced),
+                ("clicked", Evidence::Clicked),
+                ("converted", Evidence::Converted),
+                ("deferred", Evidence::Deferred),
+                ("delivered", Evidence::Delivered),
+                ("opened", Evidence::Opened),
+                ("replied", Evidence::Clicked),
+                ("spammed", Evidence::Complained),
+                ("subscribed", Evidence::Subscribed),
+                ("unsubscribed", Evidence::Unsubscribed),
+            ]
+        );
     }
 }

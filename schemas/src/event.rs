@@ -2,52 +2,16 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::catalogue;
 use crate::event_time::EventTime;
-use crate::json::{self, NotAnObject, Object};
+use crate::json::{NotAnObject, Value};
+use crate::members::{Field, Member, Members, Scope};
+use crate::oddity::{Oddities, Oddity};
 
 /// Longest text that is taken for an id: Customer.io's own limit is 150 bytes, and a record's key must not outgrow its record.
 pub const ID_BYTES: usize = 512;
-
-/// Something unusual about an event that did not stop it. Kept in the outcome's metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Oddity {
-    /// No `event_id`, or one too long for an id; the SHA-256 of the body serves as one.
-    EventIdMissing,
-    /// No `object_type`; the flat shape is about e-mail.
-    ObjectTypeAssumed,
-    /// No `data` object; its members were looked for at the top.
-    FlatShape,
-    /// Customer.io does not document this kind of event.
-    Undocumented,
-    /// The `timestamp` was unusable, so the time inside the event id counts.
-    TimeFromId,
-    /// No usable time at all.
-    Undated,
-    /// `customer_id` and `identifiers.id` name two people.
-    IdentifiersDiffer,
-    /// It is dated more than five minutes after it arrived: a clock is wrong.
-    AheadOfArrival,
-}
-
-impl Oddity {
-    /// The name used in metadata and as a metric's label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EventIdMissing => "event_id_missing",
-            Self::ObjectTypeAssumed => "object_type_assumed",
-            Self::FlatShape => "flat_shape",
-            Self::Undocumented => "undocumented",
-            Self::TimeFromId => "time_from_id",
-            Self::Undated => "undated",
-            Self::IdentifiersDiffer => "identifiers_differ",
-            Self::AheadOfArrival => "ahead_of_arrival",
-        }
-    }
-}
 
 /// An event, borrowed from its body.
 #[derive(Debug)]
@@ -61,122 +25,135 @@ pub struct Event<'a> {
     /// When it happened.
     pub time: EventTime,
     /// What was unusual.
-    pub oddities: Vec<Oddity>,
-    top: Object<'a>,
-    data: Option<Object<'a>>,
-    identifiers: Option<Object<'a>>,
+    pub oddities: Oddities,
+    members: Members<'a>,
+    /// `Data`, or `Top` for the flat shape.
+    payload: Scope,
 }
 
 impl<'a> Event<'a> {
     /// Reads a body. Fails only where the body is no JSON object; every object gives an event.
+    ///
+    /// Allocates nothing for events of documented shape.
+    #[inline]
     pub fn read(body: &'a [u8]) -> Result<Self, NotAnObject> {
-        let top = Object::read(body)?;
-        let data = top.object("data");
-        let mut oddities = Vec::new();
-
-        let in_data = |name: &str| data.as_ref().and_then(|data| data.text(name));
-        let event_id = top.text("event_id").or_else(|| in_data("event_id")).filter(|text| is_id(text)).unwrap_or_else(|| {
-            oddities.push(Oddity::EventIdMissing);
+        let members = Members::read(body)?;
+        let mut oddities = Oddities::default();
+        let has_data = members.get(Scope::Top, Field::Data).is_some_and(Value::is_object);
+        let payload = if has_data { Scope::Data } else { Scope::Top };
+        if !has_data {
+            oddities.insert(Oddity::FlatShape);
+        }
+        let event_id =
+            [Scope::Top, Scope::Data].into_iter().find_map(|scope| members.text(scope, Field::EventId).filter(|text| is_id(text)));
+        let event_id = event_id.unwrap_or_else(|| {
+            oddities.insert(Oddity::EventIdMissing);
             Cow::Owned(hex::encode(Sha256::digest(body)))
         });
-        if data.is_none() {
-            oddities.push(Oddity::FlatShape);
-        }
-        let metric = top.text("metric").map(catalogue::canonical_metric).unwrap_or_default();
-        let object_type = match top.text("object_type") {
+        let metric = members.text(Scope::Top, Field::Metric).map(catalogue::canonical_metric).unwrap_or_default();
+        let object_type = match members.text(Scope::Top, Field::ObjectType) {
             Some(text) => catalogue::canonical_type(text),
-            None if data.is_none() && !metric.is_empty() => {
-                oddities.push(Oddity::ObjectTypeAssumed);
+            None if !has_data && !metric.is_empty() => {
+                oddities.insert(Oddity::ObjectTypeAssumed);
                 Cow::Borrowed("email")
             }
             None => Cow::default(),
         };
         if !catalogue::is_documented(&object_type, &metric) {
-            oddities.push(Oddity::Undocumented);
+            oddities.insert(Oddity::Undocumented);
         }
-        let time = EventTime::decide(top.text("timestamp").as_deref(), &event_id);
+        let time = EventTime::decide(members.text(Scope::Top, Field::Timestamp).as_deref(), &event_id);
         match time {
             EventTime::Stated(_) => {}
-            EventTime::FromId(_) => oddities.push(Oddity::TimeFromId),
-            EventTime::Undated => oddities.push(Oddity::Undated),
+            EventTime::FromId(_) => oddities.insert(Oddity::TimeFromId),
+            EventTime::Undated => oddities.insert(Oddity::Undated),
         }
-        let identifiers = data.as_ref().unwrap_or(&top).object("identifiers");
-        Ok(Self { event_id, object_type, metric, time, oddities, top, data, identifiers })
+        let mut event = Self { event_id, object_type, metric, time, oddities, members, payload };
+        if matches!((event.text(Field::CustomerId), event.identifier(Field::Id)), (Some(a), Some(b)) if a != b) {
+            event.oddities.insert(Oddity::IdentifiersDiffer);
+        }
+        Ok(event)
     }
 
-    /// A text of `data` (or of the top, in the flat shape).
-    pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.payload().text(name)
+    /// A value of `data` (or of the top, in the flat shape).
+    pub fn value(&self, field: Field) -> Option<Value<'a>> {
+        self.members.get(self.payload, field)
+    }
+
+    /// A text of `data`.
+    pub fn text(&self, field: Field) -> Option<Cow<'a, str>> {
+        self.value(field)?.text()
     }
 
     /// A whole number of `data`.
-    pub fn integer(&self, name: &str) -> Option<i64> {
-        self.payload().integer(name)
+    pub fn integer(&self, field: Field) -> Option<i64> {
+        self.value(field)?.integer()
     }
 
     /// A boolean of `data`.
-    pub fn boolean(&self, name: &str) -> Option<bool> {
-        self.payload().boolean(name)
+    pub fn boolean(&self, field: Field) -> Option<bool> {
+        self.value(field)?.boolean()
     }
 
     /// A text of `data.identifiers`.
-    pub fn identifier(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.identifiers.as_ref()?.text(name).filter(|text| is_id(text))
+    pub fn identifier(&self, field: Field) -> Option<Cow<'a, str>> {
+        self.members.text(self.identifiers(), field).filter(|text| is_id(text))
     }
 
     /// Customer.io's id of the message.
     pub fn delivery_id(&self) -> Option<Cow<'a, str>> {
-        self.text("delivery_id").filter(|text| is_id(text))
+        self.text(Field::DeliveryId).filter(|text| is_id(text))
     }
 
     /// The workspace's own id of the person: `customer_id`, else `identifiers.id`.
     pub fn customer_id(&self) -> Option<Cow<'a, str>> {
-        self.text("customer_id").filter(|text| is_id(text)).or_else(|| self.identifier("id"))
+        self.text(Field::CustomerId).filter(|text| is_id(text)).or_else(|| self.identifier(Field::Id))
     }
 
     /// What the provider or Customer.io said; for push, what it said of the first device that failed.
     pub fn failure_message(&self) -> Option<Cow<'a, str>> {
-        self.text("failure_message").or_else(|| {
-            let devices: Vec<&'a RawValue> = serde_json::from_str(self.payload().get("recipients")?.get()).ok()?;
-            devices.into_iter().find_map(|device| Object::of(device)?.get("failure_message").and_then(json::text))
-        })
+        let of_device = || self.value(Field::Recipients)?.items().find_map(|device| device.member(Field::FailureMessage.as_str())?.text());
+        self.text(Field::FailureMessage).or_else(of_device)
     }
 
     /// The e-mail address this event is about: the recipient of an e-mail, else what the event says of the person.
     pub fn address(&self) -> Option<Cow<'a, str>> {
-        let recipient = if self.object_type == "email" { self.text("recipient") } else { None };
-        recipient.or_else(|| self.identifier("email")).or_else(|| self.text("email_address"))
+        let recipient = if self.object_type == "email" { self.text(Field::Recipient) } else { None };
+        recipient.or_else(|| self.identifier(Field::Email)).or_else(|| self.text(Field::EmailAddress))
+    }
+
+    /// True if a machine opened or clicked, as far as Customer.io can tell: an open that was prefetched, a click marked so.
+    pub fn by_machine(&self) -> bool {
+        match self.metric.as_ref() {
+            "opened" => self.boolean(Field::Prefetched) == Some(true),
+            "clicked" => self.boolean(Field::Machine) == Some(true),
+            _ => false,
+        }
     }
 
     /// `email_bounced` and the like: type and metric as they stand.
     pub fn event_type(&self) -> String {
-        format!("{}_{}", self.object_type, self.metric)
+        [&self.object_type, "_", &self.metric].concat()
     }
 
-    /// Every member of the top object and of `data`, in that order, with whether it stood in `data`.
-    pub fn members(&self) -> impl Iterator<Item = (bool, &str, &'a RawValue)> {
-        let top = self.top.members().map(|(name, value)| (self.data.is_none(), name, value));
-        let data = self.data.iter().flat_map(Object::members).map(|(name, value)| (true, name, value));
-        top.filter(|(_, name, _)| self.data.is_none() || *name != "data").chain(data)
+    /// Every member that counts, as it came.
+    pub fn members(&self) -> impl Iterator<Item = Member<'a>> {
+        self.members.iter()
     }
 
-    /// True if `data` has a member of this name.
-    pub fn has_in_data(&self, name: &str) -> bool {
-        self.data.as_ref().is_some_and(|data| data.has(name))
+    /// Where the members that are about the message stand.
+    pub fn payload(&self) -> Scope {
+        self.payload
     }
 
-    /// Members of `data.identifiers` beside the documented ones.
-    pub fn other_identifiers(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        let members = self.identifiers.iter().flat_map(Object::members);
-        members.filter(|(name, value)| !["id", "email", "cio_id"].contains(name) && value.get() != "null")
-    }
-
-    fn payload(&self) -> &Object<'a> {
-        self.data.as_ref().unwrap_or(&self.top)
+    /// Where the members that are about the person stand.
+    pub fn identifiers(&self) -> Scope {
+        if self.payload == Scope::Data { Scope::Identifiers } else { Scope::TopIdentifiers }
     }
 }
 
-fn is_id(text: &str) -> bool {
+/// True for texts short enough to be an id.
+pub(crate) fn is_id(text: &str) -> bool {
     text.len() <= ID_BYTES
 }
 
@@ -193,9 +170,12 @@ mod tests {
 
     #[test]
     fn the_flat_shape_is_about_email() {
-        let event = Event::read(br#"{"event_id":"e","metric":"bounced","timestamp":1770009000,"customer_id":"u"}"#).unwrap();
+        let event =
+            Event::read(br#"{"event_id":"e","metric":"bounced","timestamp":1770009000,"customer_id":"u","identifiers":{"cio_id":"c"}}"#)
+                .unwrap();
         assert_eq!(event.event_type(), "email_bounced");
-        assert_eq!(event.oddities, [Oddity::FlatShape, Oddity::ObjectTypeAssumed]);
+        assert_eq!(event.oddities.iter().collect::<Vec<_>>(), [Oddity::FlatShape, Oddity::ObjectTypeAssumed]);
+        assert_eq!(event.identifier(Field::CioId).unwrap(), "c");
     }
 
     #[test]
@@ -203,5 +183,16 @@ mod tests {
         let event = Event::read(b"{}").unwrap();
         assert_eq!(event.event_id, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
         assert_eq!(event.time, EventTime::Undated);
+    }
+
+    #[test]
+    fn an_open_or_click_by_a_machine_says_so() {
+        let by_machine = |metric: &str, data: &str| {
+            Event::read(format!(r#"{{"object_type":"email","metric":"{metric}","data":{data}}}"#).as_bytes()).unwrap().by_machine()
+        };
+        assert!(by_machine("opened", r#"{"prefetched":true}"#));
+        assert!(!by_machine("opened", r#"{"proxied":true,"machine":true}"#), "a proxy fetches for people too");
+        assert!(by_machine("clicked", r#"{"machine":true}"#));
+        assert!(!by_machine("clicked", r#"{"machine":false}"#));
     }
 }

@@ -5,10 +5,11 @@ use std::fmt;
 
 use crate::address::Address;
 use crate::event::Event;
+use crate::members::Field;
 use crate::privacy::Privacy;
 
 /// Under which of its names a person is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Namespace {
     /// The workspace's own id.
@@ -35,7 +36,7 @@ impl Namespace {
 }
 
 /// A person: one set of evidence, one score. The text form `workspace:namespace:id` is the key of `profiles` and `track-ledger`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Person {
     /// Configured name of the Customer.io workspace; has no colon.
     pub workspace: String,
@@ -82,7 +83,7 @@ impl<'a> Subject<'a> {
         if let Some(id) = event.customer_id() {
             return Self::Id(id);
         }
-        if let Some(cio_id) = event.identifier("cio_id") {
+        if let Some(cio_id) = event.identifier(Field::CioId) {
             return Self::Cio(cio_id);
         }
         let address = event.address().and_then(|text| Address::read(&text));
@@ -115,11 +116,6 @@ impl<'a> Subject<'a> {
         };
         Some(Person { workspace: workspace.into(), namespace, id: id.into() })
     }
-}
-
-/// True if `customer_id` and `identifiers.id` are both there and differ.
-pub fn identifiers_differ(event: &Event<'_>) -> bool {
-    matches!((event.text("customer_id"), event.identifier("id")), (Some(a), Some(b)) if a != b)
 }
 
 #[cfg(test)]

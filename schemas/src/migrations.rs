@@ -12,8 +12,10 @@ pub struct Migration {
 }
 
 /// Every migration, oldest first.
-pub const MIGRATIONS: &[Migration] =
-    &[Migration { number: 1, name: "0001_tables.sql", sql: include_str!("../clickhouse/0001_tables.sql") }];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "0001_tables.sql", sql: include_str!("../clickhouse/0001_tables.sql") },
+    Migration { number: 2, name: "0002_verdicts.sql", sql: include_str!("../clickhouse/0002_verdicts.sql") },
+];
 
 impl Migration {
     /// The statements for a database, whose name the caller has checked to be an identifier.

@@ -1,17 +1,29 @@
 //! How addresses are stored: hashed under a key (the default), in clear, or not at all.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use ring::hmac;
 
 use crate::address::Address;
 
 /// A key of the address hash and the first second (Unix) of event time it is used for.
 #[derive(Clone)]
 pub struct HashKey {
-    /// The secret, as the bytes of its text.
-    pub key: Vec<u8>,
-    /// Unix seconds; the oldest key also serves everything before it.
-    pub valid_from: i64,
+    key: hmac::Key,
+    valid_from: i64,
+}
+
+impl HashKey {
+    /// `secret` as the bytes of its text; `valid_from` in Unix seconds. The oldest key also serves everything before it.
+    pub fn new(secret: &[u8], valid_from: i64) -> Self {
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), valid_from }
+    }
+
+    /// HMAC-SHA256 of the normalised address, cut to 16 bytes: enough that two addresses of one workspace never meet.
+    fn hash(&self, address: &Address) -> [u8; 16] {
+        let mut hash = [0; 16];
+        let tag = hmac::sign(&self.key, address.as_str().as_bytes());
+        hash.copy_from_slice(&tag.as_ref()[..16]);
+        hash
+    }
 }
 
 /// What happens to addresses, from `[privacy]`.
@@ -41,21 +53,6 @@ impl HashKeys {
         let valid = self.0.iter().rev().find(|key| seconds.is_some_and(|at| key.valid_from <= at));
         valid.unwrap_or(&self.0[0])
     }
-
-    fn hash(&self, address: &Address, seconds: Option<i64>) -> String {
-        hex::encode(keyed_hash(&self.at(seconds).key, address))
-    }
-}
-
-/// HMAC-SHA256 of the normalised address, cut to 16 bytes: enough that two addresses of one workspace never meet.
-fn keyed_hash(key: &[u8], address: &Address) -> [u8; 16] {
-    let mut hash = [0; 16];
-    // HMAC takes keys of any length, so this cannot fail; an empty hash would only merge addresses.
-    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) {
-        mac.update(address.as_str().as_bytes());
-        hash.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-    }
-    hash
 }
 
 impl Privacy {
@@ -68,15 +65,17 @@ impl Privacy {
 
     /// The address as it is stored and used as an identity: 32 hex characters, by the key of the event's time.
     pub fn hash(&self, address: &Address, seconds: Option<i64>) -> Option<String> {
-        self.keys().map(|keys| keys.hash(address, seconds))
+        let mut digits = [0; 32];
+        hex::encode_to_slice(self.keys()?.at(seconds).hash(address), &mut digits).ok()?;
+        std::str::from_utf8(&digits).ok().map(str::to_owned)
     }
 
     /// The address as it is compared inside the state: always by the oldest key, so that a new key lifts no gate.
     ///
     /// Keep the oldest key in the list for as long as gates set under it should hold.
     pub fn compare_hash(&self, address: &Address) -> Option<u64> {
-        let hash = keyed_hash(&self.keys()?.0[0].key, address);
-        Some(u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]))
+        let hash = self.keys()?.0[0].hash(address);
+        hash.first_chunk().map(|first| u64::from_be_bytes(*first))
     }
 
     /// True if clear addresses may be stored outside the original bytes.
@@ -88,7 +87,16 @@ impl Privacy {
 /// A short fixed set-up for tests and examples of other modules.
 #[cfg(test)]
 pub(crate) fn for_tests() -> Privacy {
-    Privacy::Hash(HashKeys(vec![HashKey { key: b"test key".to_vec(), valid_from: 0 }]))
+    Privacy::Hash(HashKeys(vec![HashKey::new(b"test key", 0)]))
+}
+
+/// The same keys, with addresses in clear beside the hash.
+#[cfg(test)]
+pub(crate) fn plain_for_tests() -> Privacy {
+    match for_tests() {
+        Privacy::Hash(keys) => Privacy::Plain(keys),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -96,8 +104,7 @@ mod tests {
     use super::*;
 
     fn keys(list: &[(&str, i64)]) -> HashKeys {
-        HashKeys::new(list.iter().map(|(key, valid_from)| HashKey { key: key.as_bytes().to_vec(), valid_from: *valid_from }).collect())
-            .unwrap()
+        HashKeys::new(list.iter().map(|(key, valid_from)| HashKey::new(key.as_bytes(), *valid_from)).collect()).unwrap()
     }
 
     #[test]
@@ -108,6 +115,13 @@ mod tests {
         assert_eq!(before.hash(&address, Some(999)), after.hash(&address, Some(999)));
         assert_ne!(after.hash(&address, Some(999)), after.hash(&address, Some(1_000)));
         assert_eq!(before.compare_hash(&address), after.compare_hash(&address));
+    }
+
+    #[test]
+    fn the_hash_is_hmac_sha256_as_any_tool_computes_it() {
+        // printf %s a@b.example | openssl dgst -sha256 -hmac 'test key'
+        let hash = for_tests().hash(&Address::read("A@b.example").unwrap(), None).unwrap();
+        assert_eq!(hash, "e0133736c049df33bb251ff893de6ea7");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::event::Event;
+use crate::members::Field;
 
 /// Name of the integration: in `context`, and in `integrations` to keep the message from going back to where it came from.
 const INTEGRATION: &str = "Customer.io";
@@ -82,7 +83,7 @@ pub struct Track {
 
 /// The message of an event. Every event has one.
 pub fn track(event: &Event<'_>) -> Track {
-    let email = event.identifier("email").or_else(|| event.address());
+    let email = event.identifier(Field::Email).or_else(|| event.address());
     let user_id = event.customer_id();
     let anonymous_id = if user_id.is_none() { email.clone() } else { None };
     let time = event.time.seconds().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).map(|time| format!("{time:.3}"));
@@ -91,8 +92,8 @@ pub fn track(event: &Event<'_>) -> Track {
         ("library", Some(json!({ "name": "unknown", "version": "unknown" }))),
         ("integration", Some(json!({ "name": INTEGRATION }))),
     ]);
-    let phone = if matches!(event.object_type.as_ref(), "sms" | "whatsapp") { event.text("recipient") } else { None };
-    let traits = [("email", email), ("cioId", event.identifier("cio_id")), ("phone", phone)];
+    let phone = if matches!(event.object_type.as_ref(), "sms" | "whatsapp") { event.text(Field::Recipient) } else { None };
+    let traits = [("email", email), ("cioId", event.identifier(Field::CioId)), ("phone", phone)];
     let traits = object(traits.map(|(name, text)| (name, text.map(Value::from))));
     if !traits.is_empty() {
         context.insert("traits".to_owned(), Value::Object(traits));
@@ -127,9 +128,10 @@ fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Map<String, Va
 /// The members of `data` that stand in `names`, under their new names. Of a repeated member the last counts, even if it is null.
 fn members(event: &Event<'_>, names: &[(&str, &str)]) -> Map<String, Value> {
     let mut found = Map::new();
-    for (in_data, member, value) in event.members() {
-        if let Some((_, name)) = names.iter().find(|(listed, _)| in_data && *listed == member) {
-            found.insert((*name).to_owned(), serde_json::from_str(value.get()).unwrap_or_default());
+    for member in event.members().filter(|member| member.scope == event.payload()) {
+        let Some(listed) = member.name.string() else { continue };
+        if let Some((_, name)) = names.iter().find(|(in_data, _)| *in_data == listed) {
+            found.insert((*name).to_owned(), serde_json::from_str(member.value.get()).unwrap_or_default());
         }
     }
     found.retain(|_, value| !value.is_null());

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Namespace, Person};
+use crate::identity::Person;
 use crate::versioned::DecodeError;
 
 const RECORD: &str = "track call";
@@ -64,7 +64,6 @@ pub struct TrackCall {
     #[serde(default = "first_version")]
     pub version: u32,
     /// Whom it is about.
-    #[serde(with = "PersonJson")]
     pub person: Person,
     /// Which call.
     pub call: Call,
@@ -84,33 +83,6 @@ pub struct TrackCall {
     pub latency_ms: u32,
     /// Earliest arrival of the evidence behind the call, Unix milliseconds; 0 if unknown.
     pub received_at: i64,
-}
-
-/// A person, by the names of the configuration and of Customer.io.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Person")]
-#[schemars(rename = "Person")]
-struct PersonJson {
-    /// Configured name of the Customer.io workspace.
-    workspace: String,
-    /// What `id` is.
-    #[serde(with = "NamespaceJson")]
-    namespace: Namespace,
-    /// The id in its namespace.
-    id: String,
-}
-
-/// Under which of its names a person is known.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(remote = "Namespace", rename_all = "snake_case")]
-#[schemars(rename = "Namespace")]
-enum NamespaceJson {
-    /// The workspace's own id.
-    Id,
-    /// Customer.io's canonical id.
-    Cio,
-    /// The keyed hash of an address: nothing else is known.
-    Email,
 }
 
 /// A record without a version is of the first.

@@ -5,8 +5,8 @@ use aftersend::traffic::{Body, Outcome, SAMPLE_PEOPLE, SAMPLE_SUPPRESSED, STORIE
 use aftersend_pipeline::unix_millis;
 use aftersend_processor::fold::{Observation, State};
 use aftersend_processor::score::{Policy, evaluate};
-use aftersend_schemas::event::{Event, Oddity};
 use aftersend_schemas::identity::Subject;
+use aftersend_schemas::oddity::Oddity;
 use aftersend_tests::{Service, Setup, eventually};
 use anyhow::{Context as _, ensure};
 use clickhouse::Row;
@@ -112,16 +112,16 @@ fn check_calls(setup: &Setup) -> anyhow::Result<()> {
 
 /// Every person's state, folded here from each event once, in the order they were made.
 fn reference(setup: &Setup, events: &[Body]) -> anyhow::Result<BTreeMap<(String, String), State>> {
-    let privacy = setup.config.privacy.privacy()?;
+    let normaliser = setup.config.normaliser()?;
     let mut people: BTreeMap<(String, String), State> = BTreeMap::new();
     for body in events {
-        let event = Event::read(&body.bytes)?;
-        let subject = Subject::of(&event, &privacy);
+        let event = normaliser.event(&body.bytes)?;
+        let subject = Subject::of(&event, &normaliser.privacy);
         let Some(person) = subject.person("default", &subject.key()) else { continue };
-        if event.oddities.contains(&Oddity::Undocumented) {
+        if event.oddities.contains(Oddity::Undocumented) {
             continue;
         }
-        if let Some(observation) = Observation::of(&event, 0, &privacy) {
+        if let Some(observation) = Observation::of(&event, 0, &normaliser) {
             people.entry((person.namespace.as_str().to_owned(), person.id)).or_default().observe(&observation);
         }
     }

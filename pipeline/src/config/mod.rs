@@ -1,5 +1,6 @@
 //! The configuration: a TOML file, overridden by `AFTERSEND__SECTION__KEY`, checked whole before anything starts.
 
+mod bounce;
 mod clickhouse;
 mod duration;
 mod environment;
@@ -12,12 +13,15 @@ mod privacy;
 mod processor;
 mod secret;
 mod source;
+mod test_event;
 mod track;
 
 use std::net::SocketAddr;
 
+use aftersend_schemas::normaliser::Normaliser;
 use serde::Deserialize;
 
+pub use bounce::Bounce;
 pub use clickhouse::ClickHouse;
 pub use duration::Span;
 pub use error::ConfigError;
@@ -28,6 +32,7 @@ pub use privacy::{EmailPrivacy, HashKeyConfig, PrivacyConfig};
 pub use processor::Processor;
 pub use secret::{Secret, Secrets};
 pub use source::{Region, Source};
+pub use test_event::TestEventMark;
 pub use track::{Track, TrackCredentials, TrackMode};
 
 /// Everything a service can be told. Every key has a default unless its documentation says otherwise.
@@ -54,6 +59,11 @@ pub struct Config {
     pub policy: Policy,
     /// What happens to addresses.
     pub privacy: PrivacyConfig,
+    /// How failure texts are classified.
+    pub bounce: Bounce,
+    /// Marks of test events.
+    #[serde(rename = "test_event")]
+    pub test_events: Vec<TestEventMark>,
 }
 
 impl Config {
@@ -87,7 +97,19 @@ impl Config {
         self.track.validate()?;
         self.policy.validate()?;
         self.privacy.validate()?;
+        self.bounce.table()?;
+        test_event::read(&self.test_events)?;
         Ok(())
+    }
+
+    /// How events are read: the same in every service that has this configuration.
+    pub fn normaliser(&self) -> Result<Normaliser, ConfigError> {
+        Ok(Normaliser {
+            privacy: self.privacy.privacy()?,
+            bounces: self.bounce.table()?,
+            test_events: test_event::read(&self.test_events)?,
+            keeps_content: self.privacy.keep_content,
+        })
     }
 
     /// For ingest: refuses a configuration under which nothing could be verified.

@@ -11,6 +11,8 @@ use super::{ConfigError, Secret};
 pub struct PrivacyConfig {
     /// What happens to addresses outside the original bytes. Default: hash.
     pub email: EmailPrivacy,
+    /// True to keep `content` and `headers` of `sent` events in the metadata of their outcomes. Default: only in the original bytes.
+    pub keep_content: bool,
     /// Keys of the hash; needed unless `email = "drop"`. Keep old keys: gates set under them hold only while they are here.
     pub hash_keys: Vec<HashKeyConfig>,
 }
@@ -79,6 +81,6 @@ impl HashKeyConfig {
                 .and_then(|since| i64::try_from(since.as_secs()).ok())
                 .ok_or_else(|| ConfigError::value("privacy.hash_keys.valid_from", text, "use a time such as 2026-01-31T00:00:00Z"))?,
         };
-        Ok(HashKey { key: self.key.reveal().as_bytes().to_vec(), valid_from })
+        Ok(HashKey::new(self.key.reveal().as_bytes(), valid_from))
     }
 }

@@ -1,8 +1,9 @@
 use aftersend_schemas::address::Address;
-use aftersend_schemas::bounce::{BounceClass, Table};
+use aftersend_schemas::bounce::BounceClass;
 use aftersend_schemas::catalogue::{self, Evidence};
 use aftersend_schemas::event::Event;
-use aftersend_schemas::privacy::Privacy;
+use aftersend_schemas::members::Field;
+use aftersend_schemas::normaliser::Normaliser;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What one event says about a person.
@@ -75,30 +76,29 @@ const DELIVERY_ID_BYTES: usize = 64;
 
 impl Observation {
     /// What an event says. Nothing for an undated event: it is no evidence.
-    pub fn of(event: &Event<'_>, received_at: i64, privacy: &Privacy) -> Option<Self> {
+    pub fn of(event: &Event<'_>, received_at: i64, normaliser: &Normaliser) -> Option<Self> {
         let at = u32::try_from(event.time.seconds()?).ok()?;
         let delivery_id = event.delivery_id();
         let message = xxh3_64(delivery_id.as_deref().unwrap_or(&event.event_id).as_bytes());
         let address = event.address().and_then(|text| Address::read(&text));
-        let address = address.and_then(|address| privacy.compare_hash(&address)).unwrap_or_default();
-        let machine = |names: &[&str]| names.iter().any(|name| event.boolean(name) == Some(true));
+        let address = address.and_then(|address| normaliser.privacy.compare_hash(&address)).unwrap_or_default();
         let evidence = catalogue::evidence(&event.metric);
         let fact = match (event.object_type.as_ref(), evidence) {
             // Consent belongs to the person, whatever channel changed it.
             (_, Evidence::Unsubscribed) => Fact::Unsubscribed,
             (_, Evidence::Subscribed) => Fact::Subscribed,
             ("email", Evidence::Delivered) => Fact::Delivered,
-            ("email", Evidence::Opened) => Fact::Opened { machine: machine(&["prefetched"]) },
+            ("email", Evidence::Opened) => Fact::Opened { machine: event.by_machine() },
             ("email", Evidence::Clicked) => {
-                let link = event.text("link_id").or_else(|| event.text("href"));
+                let link = event.text(Field::LinkId).or_else(|| event.text(Field::Href));
                 let link = link.map_or(0, |link| (xxh3_64(link.as_bytes()) >> 32) as u32);
-                Fact::Clicked { link, machine: machine(&["machine"]) }
+                Fact::Clicked { link, machine: event.by_machine() }
             }
             ("email", Evidence::Converted) => Fact::Converted,
             ("email", Evidence::Complained) => Fact::Complained { received_at },
             ("email", Evidence::Bounced | Evidence::Deferred) => {
                 let text = event.failure_message().unwrap_or_default();
-                let verdict = Table::builtin().classify_for("email", &text);
+                let verdict = normaliser.verdict(event, &text);
                 Fact::Bounced {
                     class: verdict.class,
                     confidence: verdict.confidence,

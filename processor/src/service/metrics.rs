@@ -1,6 +1,17 @@
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
+use aftersend_schemas::oddity::Oddity;
 use aftersend_schemas::profile::EmailState;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
+
+use super::odd_events::OddEvents;
+
+/// Undocumented kinds with a label of their own; what comes after them is counted together.
+const KINDS: usize = 100;
+/// The label of what has none of its own.
+const OTHER: &str = "(other)";
 
 /// How an event of `raw` ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +26,15 @@ pub(super) enum Ending {
     Undated,
     /// Its kind is not documented.
     Undocumented,
+    /// The configuration calls it a test.
+    TestEvent,
     /// Not a JSON object. Ingest lets none through.
     NotAnEvent,
 }
 
 impl Ending {
-    const ALL: [Self; 6] = [Self::Applied, Self::Unchanged, Self::NoPerson, Self::Undated, Self::Undocumented, Self::NotAnEvent];
+    const ALL: [Self; 7] =
+        [Self::Applied, Self::Unchanged, Self::NoPerson, Self::Undated, Self::Undocumented, Self::TestEvent, Self::NotAnEvent];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -29,6 +43,7 @@ impl Ending {
             Self::NoPerson => "no_person",
             Self::Undated => "undated",
             Self::Undocumented => "undocumented",
+            Self::TestEvent => "test_event",
             Self::NotAnEvent => "not_an_event",
         }
     }
@@ -37,6 +52,9 @@ impl Ending {
 #[derive(Clone)]
 pub(super) struct ProcessorMetrics {
     events: IntCounterVec,
+    oddities: IntCounterVec,
+    undocumented: IntCounterVec,
+    kinds: Arc<Mutex<BTreeSet<(String, String)>>>,
     people: IntGaugeVec,
     pub(super) profiles: IntCounter,
     pub(super) restored: IntCounter,
@@ -53,6 +71,17 @@ impl ProcessorMetrics {
                 "Events read, by what became of them. Counted when their transaction is committed.",
                 &["result"],
             ),
+            oddities: metrics.counter_vec(
+                "processor_odd_events_total",
+                "Events with something unusual about them, by what it was. None of it stops an event.",
+                &["oddity"],
+            ),
+            undocumented: metrics.counter_vec(
+                "processor_undocumented_events_total",
+                "Events of a kind that Customer.io does not document, by name; the first hundred kinds have names of their own.",
+                &["object_type", "metric"],
+            ),
+            kinds: Arc::default(),
             people: metrics.gauge_vec("processor_people", "People in this replica's partitions, by the state of their e-mail.", &["state"]),
             profiles: metrics.counter("processor_profiles_written_total", "Profiles written."),
             restored: metrics.counter("processor_profiles_restored_total", "Profiles read back when partitions were assigned."),
@@ -64,6 +93,9 @@ impl ProcessorMetrics {
         for ending in Ending::ALL {
             let _ = this.events.with_label_values(&[ending.as_str()]);
         }
+        for oddity in Oddity::ALL {
+            let _ = this.oddities.with_label_values(&[oddity.as_str()]);
+        }
         for state in EmailState::ALL {
             let _ = this.people.with_label_values(&[state.as_str()]);
         }
@@ -74,6 +106,20 @@ impl ProcessorMetrics {
         for ending in Ending::ALL {
             let count = endings.iter().filter(|known| **known == ending).count();
             self.events.with_label_values(&[ending.as_str()]).inc_by(count as u64);
+        }
+    }
+
+    pub(super) fn noted(&self, odd: &OddEvents) {
+        for (oddity, count) in &odd.oddities {
+            self.oddities.with_label_values(&[oddity]).inc_by(*count);
+        }
+        let mut known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        for (kind, count) in &odd.kinds {
+            if known.len() < KINDS && !known.contains(kind) {
+                known.insert(kind.clone());
+            }
+            let (object_type, metric) = if known.contains(kind) { (kind.0.as_str(), kind.1.as_str()) } else { (OTHER, OTHER) };
+            self.undocumented.with_label_values(&[object_type, metric]).inc_by(*count);
         }
     }
 

@@ -8,6 +8,7 @@
 //! memory is dropped, and the next session restores it from `profiles` and goes on at the committed offsets.
 
 mod metrics;
+mod odd_events;
 mod session;
 mod store;
 mod transaction;
@@ -49,7 +50,7 @@ pub struct Processor {
 impl Processor {
     /// Checks what can be checked without a connection.
     pub fn new(config: &Config) -> Result<Self, ProcessorError> {
-        config.privacy.privacy()?;
+        config.normaliser()?;
         Ok(Self { config: config.clone(), admin: config.processor.admin_address()? })
     }
 

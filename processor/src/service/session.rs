@@ -8,16 +8,17 @@ use aftersend_pipeline::kafka::TopicError;
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
 use aftersend_schemas::DecodeError;
-use aftersend_schemas::event::{Event, Oddity};
 use aftersend_schemas::headers::Received;
 use aftersend_schemas::identity::{Person, Subject};
-use aftersend_schemas::privacy::Privacy;
+use aftersend_schemas::normaliser::Normaliser;
+use aftersend_schemas::oddity::Oddity;
 use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::topics::Topics;
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::{Ending, ProcessorMetrics};
+use super::odd_events::OddEvents;
 use super::store::{Known, Store};
 use super::transaction::{Output, Transactions};
 use crate::fold::{Observation, State};
@@ -63,7 +64,7 @@ impl SessionError {
 /// One membership of the group, with everything that depends on it.
 pub(super) struct Session {
     config: Config,
-    privacy: Privacy,
+    normaliser: Normaliser,
     policy: Policy,
     consumer: Consumer,
     transactions: Arc<Transactions>,
@@ -79,6 +80,7 @@ struct Batch {
     touched: Vec<(i32, String, Known)>,
     offsets: Vec<(Partition, NextOffset)>,
     endings: Vec<Ending>,
+    odd: OddEvents,
 }
 
 impl Session {
@@ -90,7 +92,7 @@ impl Session {
         let consumer =
             Consumer::subscribe(&config, "processor", &group, &[&topics.raw()], DRAIN, metrics.consumers.of(&group).in_transactions())?;
         Ok(Self {
-            privacy: config.privacy.privacy()?,
+            normaliser: config.normaliser()?,
             policy: Policy::new(&config.policy),
             consumer,
             transactions,
@@ -171,6 +173,7 @@ impl Session {
         }
         self.metrics.profiles.inc_by(written as u64);
         self.metrics.ended(&batch.endings);
+        self.metrics.noted(&batch.odd);
         self.metrics.transaction_seconds.observe(started.elapsed().as_secs_f64());
         Ok(())
     }
@@ -180,18 +183,19 @@ impl Session {
         let mut touched: BTreeMap<(i32, String), Touched> = BTreeMap::new();
         let mut offsets: BTreeMap<Partition, NextOffset> = BTreeMap::new();
         let mut endings = Vec::with_capacity(records.len());
+        let mut odd = OddEvents::default();
         for record in records {
             offsets.insert((record.topic.clone(), record.partition), NextOffset::after(record.offset));
             let received = Received::from_headers(record.headers(), record.timestamp);
             let stream_time = self.stream_time.entry(record.partition).or_default();
             *stream_time = (*stream_time).max(received.received_at);
             let now = *stream_time;
-            endings.push(match self.read(record, &received) {
+            endings.push(match self.read(record, &received, &mut odd) {
                 Ok((person, observation)) => self.join(&mut touched, record.partition, person, &observation, now),
                 Err(ending) => ending,
             });
         }
-        let mut batch = Batch { outputs: Vec::new(), touched: Vec::new(), offsets: offsets.into_iter().collect(), endings };
+        let mut batch = Batch { outputs: Vec::new(), touched: Vec::new(), offsets: offsets.into_iter().collect(), endings, odd };
         for ((partition, key), person) in touched {
             if !person.changed {
                 continue;
@@ -212,13 +216,18 @@ impl Session {
         batch
     }
 
-    fn read(&self, record: &Record, received: &Received) -> Result<(Person, Observation), Ending> {
-        let event = Event::read(record.value.as_deref().unwrap_or_default()).map_err(|_| Ending::NotAnEvent)?;
-        let person = Subject::of(&event, &self.privacy).person(&received.workspace, &record.key_text()).ok_or(Ending::NoPerson)?;
-        if event.oddities.contains(&Oddity::Undocumented) {
+    fn read(&self, record: &Record, received: &Received, odd: &mut OddEvents) -> Result<(Person, Observation), Ending> {
+        let event = self.normaliser.event(record.value.as_deref().unwrap_or_default()).map_err(|_| Ending::NotAnEvent)?;
+        odd.note(&event);
+        if event.oddities.contains(Oddity::TestEvent) {
+            return Err(Ending::TestEvent);
+        }
+        let subject = Subject::of(&event, &self.normaliser.privacy);
+        let person = subject.person(&received.workspace, &record.key_text()).ok_or(Ending::NoPerson)?;
+        if event.oddities.contains(Oddity::Undocumented) {
             return Err(Ending::Undocumented);
         }
-        let observation = Observation::of(&event, received.received_at, &self.privacy).ok_or(Ending::Undated)?;
+        let observation = Observation::of(&event, received.received_at, &self.normaliser).ok_or(Ending::Undated)?;
         Ok((person, observation))
     }
 

@@ -32,6 +32,8 @@ pub struct Verdict<'t> {
     pub rule: &'t str,
     /// Percent, 0 to 100; 0 for [`UNMATCHED`].
     pub confidence: u8,
+    /// Of the table that was asked; see [`Table::generation`].
+    pub generation: u32,
 }
 
 /// A verdict as a line of JSON, which `aftersend classify --json` prints for each text.
@@ -86,6 +88,7 @@ pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &s
         class: BounceClass::Undetermined,
         rule: UNMATCHED,
         confidence: 0,
+        generation: table.generation(),
     });
     if verdict.class.is_hard() && head.len() < text.len() {
         return Verdict { confidence: verdict.confidence.min(HEAD_ONLY_CONFIDENCE), ..verdict };
@@ -121,7 +124,7 @@ fn first<'t>(table: &'t Table, hits: &Hits, codes: &Codes, channels: u8) -> Opti
         while candidates != 0 {
             let rule = &rules[candidates.trailing_zeros() as usize];
             if holds(rule, codes, channels) {
-                return Some(Verdict { class: rule.class, rule: &rule.id, confidence: rule.confidence });
+                return Some(Verdict { class: rule.class, rule: &rule.id, confidence: rule.confidence, generation: table.generation() });
             }
             candidates &= candidates - 1;
         }

@@ -1,6 +1,6 @@
 //! The rule table: built once, shared by all threads, asked for every text.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::classify::{self, Verdict};
 use super::compile::{ANY_CHANNEL, Compiled, EMAIL, NO_CHANNEL, Rule, channel_bit, compile};
@@ -12,7 +12,7 @@ use super::words::Words;
 const ENGINE: u32 = 1;
 
 #[expect(clippy::expect_used, reason = "the rules are part of the binary and a test builds them")]
-static BUILTIN: LazyLock<Table> = LazyLock::new(|| Table::with_overrides(Vec::new()).expect("the built-in rules build"));
+static BUILTIN: LazyLock<Arc<Table>> = LazyLock::new(|| Arc::new(Table::with_overrides(Vec::new()).expect("the built-in rules build")));
 
 /// A compiled rule table.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Use {
 impl Table {
     /// The table that ships with this version. Built on first use (a few milliseconds), then shared.
     #[must_use]
-    pub fn builtin() -> &'static Self {
+    pub fn builtin() -> &'static Arc<Self> {
         &BUILTIN
     }
 

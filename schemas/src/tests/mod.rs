@@ -1,7 +1,8 @@
-//! What others rely on: records of every version, and the schemas of what outsiders read.
+//! What others rely on: records of every version, the schemas of what outsiders read, the row of every sample.
 
 mod headers;
 mod json_schema;
+mod outcomes;
 mod records;
 
 use std::path::PathBuf;

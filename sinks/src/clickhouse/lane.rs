@@ -9,6 +9,8 @@ use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::{dead_letter, unix_millis};
 use aftersend_schemas::DecodeError;
+use aftersend_schemas::row_binary::Block;
+use bytes::Bytes;
 use clickhouse::Client;
 use rdkafka::error::KafkaResult;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -109,28 +111,14 @@ impl<T: Table> Writer<T> {
             None => self.find_epoch(partition, &mut backoff).await,
         };
         let token = batch.token(T::NAME, &partition.0, partition.1, epoch);
-        let Read { rows, malformed } = read(&self.table, batch, epoch)?;
+        let Read { block, malformed } = read(&self.table, batch, epoch)?;
+        let insert = Insert::of(T::NAME, block);
         for (record, reason) in malformed {
             self.metrics.unreadable.with_label_values(&[T::NAME, reason]).inc();
             self.give_up(record, reason, &mut backoff).await;
         }
-        while !rows.is_empty() {
-            let started = Instant::now();
-            let result = self.insert(&rows, &token).await;
-            self.metrics.insert_seconds.with_label_values(&[T::NAME]).observe(started.elapsed().as_secs_f64());
-            match result {
-                Ok(()) => {
-                    self.metrics.inserts.with_label_values(&[T::NAME, "ok"]).inc();
-                    self.metrics.rows.with_label_values(&[T::NAME]).inc_by(rows.len() as u64);
-                    break;
-                }
-                Err(error) => {
-                    self.metrics.inserts.with_label_values(&[T::NAME, "failed"]).inc();
-                    let error = describe(&error);
-                    tracing::warn!(table = T::NAME, error, rows = rows.len(), "insert failed; the same batch is sent again");
-                    tokio::time::sleep(backoff.next_delay()).await;
-                }
-            }
+        if insert.rows > 0 {
+            self.insert(&insert, &token, &mut backoff).await;
         }
         if let Some(oldest) = batch.records.iter().map(|record| record.timestamp).filter(|at| *at > 0).min() {
             let seconds = (unix_millis() - oldest).max(0) as f64 / 1000.0;
@@ -142,22 +130,33 @@ impl<T: Table> Writer<T> {
         Ok(epoch)
     }
 
-    async fn insert(&self, rows: &[T::Row], token: &str) -> clickhouse::error::Result<()>
-    where
-        T::Row: for<'a> clickhouse::Row<Value<'a> = T::Row>,
-    {
-        let insert = self.client.insert::<T::Row>(T::NAME).await?;
-        let mut insert = insert
+    /// Sends a block until it is in.
+    async fn insert(&self, insert: &Insert, token: &str, backoff: &mut Backoff) {
+        loop {
+            let started = Instant::now();
+            let result = self.try_insert(insert, token).await;
+            self.metrics.insert_seconds.with_label_values(&[T::NAME]).observe(started.elapsed().as_secs_f64());
+            let Err(error) = result else { break };
+            self.metrics.inserts.with_label_values(&[T::NAME, "failed"]).inc();
+            tracing::warn!(table = T::NAME, error = describe(&error), rows = insert.rows, "insert failed; the same block is sent again");
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+        self.metrics.inserts.with_label_values(&[T::NAME, "ok"]).inc();
+        self.metrics.rows.with_label_values(&[T::NAME]).inc_by(insert.rows as u64);
+    }
+
+    async fn try_insert(&self, insert: &Insert, token: &str) -> clickhouse::error::Result<()> {
+        let mut sending = self
+            .client
+            .insert_formatted_with(insert.statement.clone())
             .with_setting("async_insert", "0")
             .with_setting("insert_deduplicate", "1")
             .with_setting("insert_deduplication_token", token)
             // A replay over years touches more months than the default allows.
             .with_setting("max_partitions_per_insert_block", "1000")
             .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT));
-        for row in rows {
-            insert.write(row).await?;
-        }
-        insert.end().await
+        sending.send(insert.rows_bytes.clone()).await?;
+        sending.end().await
     }
 
     async fn give_up(&self, record: &Record, reason: &str, backoff: &mut Backoff) {
@@ -226,17 +225,17 @@ impl<T: Table> Writer<T> {
 }
 
 /// A batch, read.
-struct Read<'b, R> {
-    rows: Vec<R>,
+struct Read<'b> {
+    block: Block,
     /// What makes no row, each with the reason.
     malformed: Vec<(&'b Record, &'static str)>,
 }
 
-fn read<'b, T: Table>(table: &T, batch: &'b Batch, epoch: u32) -> Result<Read<'b, T::Row>, TooNew> {
-    let mut read = Read { rows: Vec::with_capacity(batch.records.len()), malformed: Vec::new() };
+fn read<'b, T: Table>(table: &T, batch: &'b Batch, epoch: u32) -> Result<Read<'b>, TooNew> {
+    let mut read = Read { block: Block::default(), malformed: Vec::new() };
     for record in &batch.records {
-        match table.row(record, epoch) {
-            Ok(row) => read.rows.extend(row),
+        match table.add(record, epoch, &mut read.block) {
+            Ok(()) => {}
             Err(Unreadable::Malformed(reason)) => read.malformed.push((record, reason)),
             Err(Unreadable::TooNew(error)) => {
                 return Err(TooNew { topic: record.topic.clone(), partition: record.partition, offset: record.offset, error });
@@ -244,6 +243,20 @@ fn read<'b, T: Table>(table: &T, batch: &'b Batch, epoch: u32) -> Result<Read<'b
         }
     }
     Ok(read)
+}
+
+/// A block ready to be sent, as often as it takes: the same bytes each time.
+struct Insert {
+    statement: String,
+    rows: usize,
+    rows_bytes: Bytes,
+}
+
+impl Insert {
+    fn of(table: &str, block: Block) -> Self {
+        let statement = format!("INSERT INTO {table} ({}) FORMAT RowBinary", block.columns().join(", "));
+        Self { statement, rows: block.rows(), rows_bytes: block.into_bytes().into() }
+    }
 }
 
 async fn blocking<R: Send + 'static>(call: impl FnOnce() -> KafkaResult<R> + Send + 'static) -> KafkaResult<R> {
@@ -305,8 +318,8 @@ mod tests {
     #[test]
     fn a_malformed_record_is_set_apart_and_the_others_make_rows() {
         let batch = batch([record(5, &profile()), record(6, &[1, 200]), record(7, &[])]);
-        let Read { rows, malformed } = read(&Profiles, &batch, 1).unwrap();
-        assert_eq!(rows.iter().map(|row| row.src_offset).collect::<Vec<_>>(), [5]);
+        let Read { block, malformed } = read(&Profiles, &batch, 1).unwrap();
+        assert_eq!(block.rows(), 1);
         let malformed: Vec<_> = malformed.into_iter().map(|(record, reason)| (record.offset, reason)).collect();
         assert_eq!(malformed, [(6, "unreadable_profile"), (7, "unreadable_profile")]);
     }

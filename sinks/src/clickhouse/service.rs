@@ -8,7 +8,6 @@ use aftersend_pipeline::consumer::{Consumer, Notice, Partition};
 use aftersend_pipeline::kafka::{TopicError, producer_config, wait_for_topics};
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
-use aftersend_schemas::outcome::Normaliser;
 use aftersend_schemas::topics::Topics;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -77,7 +76,7 @@ impl ClickHouseSink {
         let names = [topics.raw(), topics.profiles(), topics.dead(), topics.track_calls()];
         if wait_for_topics(&self.config, &names, &shutdown).await? {
             latch.release();
-            let normaliser = Normaliser { privacy: self.config.privacy.privacy()? };
+            let normaliser = self.config.normaliser()?;
             let mut tables: JoinSet<Result<(), ClickHouseSinkError>> = JoinSet::new();
             let shared = Shared { config: self.config.clone(), metrics: sink_metrics, shutdown: shutdown.clone() };
             tables.spawn(shared.clone().fill(Outcomes(normaliser)));
@@ -111,10 +110,7 @@ struct Shared {
 
 impl Shared {
     /// Fills one table until `shutdown`. A consumer that cannot go on (a coordinator that came back from a crash fences its own members) is replaced.
-    async fn fill<T: Table>(self, table: T) -> Result<(), ClickHouseSinkError>
-    where
-        T::Row: for<'a> clickhouse::Row<Value<'a> = T::Row>,
-    {
+    async fn fill<T: Table>(self, table: T) -> Result<(), ClickHouseSinkError> {
         let session = || {
             let pipeline = self.start(table.clone());
             let shutdown = self.shutdown.clone();
@@ -160,10 +156,7 @@ struct Pipeline<T> {
     stopped: Option<TooNew>,
 }
 
-impl<T: Table> Pipeline<T>
-where
-    T::Row: for<'a> clickhouse::Row<Value<'a> = T::Row>,
-{
+impl<T: Table> Pipeline<T> {
     async fn run(mut self, mut consumer: Consumer, shutdown: CancellationToken) -> Result<(), ClickHouseSinkError> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,0 +1,75 @@
+//! Events that somebody sent to try the connection. Customer.io gives them no mark of their own, so the configuration names one.
+
+use crate::event::Event;
+use crate::members::{Member, Scope};
+
+/// One mark: a member and the text it has in test events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestEvent {
+    scope: Scope,
+    name: String,
+    value: String,
+    is_prefix: bool,
+}
+
+/// A mark that can never be found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a member is named `name`, `data.name` or `data.identifiers.name`, and its value is not empty")]
+pub struct BadMark;
+
+impl TestEvent {
+    /// `field` is `name`, `data.name` or `data.identifiers.name`; `value` its text (of a number the digits), with a final `*` the beginning of it.
+    pub fn new(field: &str, value: &str) -> Result<Self, BadMark> {
+        let (scope, name) = match field.strip_prefix("data.") {
+            None => (Scope::Top, field),
+            Some(rest) => rest.strip_prefix("identifiers.").map_or((Scope::Data, rest), |name| (Scope::Identifiers, name)),
+        };
+        let (value, is_prefix) = value.strip_suffix('*').map_or((value, false), |value| (value, true));
+        if name.trim().is_empty() || value.trim().is_empty() {
+            return Err(BadMark);
+        }
+        Ok(Self { scope, name: name.to_owned(), value: value.to_owned(), is_prefix })
+    }
+
+    fn marks(&self, member: Member<'_>) -> bool {
+        member.scope == self.scope
+            && member.name.string().is_some_and(|name| name == self.name)
+            && member.value.text().is_some_and(|text| if self.is_prefix { text.starts_with(&self.value) } else { text == self.value })
+    }
+}
+
+/// Every mark of a test event.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TestEvents(pub Vec<TestEvent>);
+
+impl TestEvents {
+    /// True if the event bears any of the marks.
+    pub fn contains(&self, event: &Event<'_>) -> bool {
+        self.0.iter().any(|mark| event.members().any(|member| mark.marks(member)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_test_by_the_text_of_a_named_member() {
+        let body = br#"{"event_id":"e","metric":"sent","data":{"campaign_id":7,"subject":"[TEST] hello","identifiers":{"id":"qa-1"}}}"#;
+        let event = Event::read(body).unwrap();
+        for (field, value, expected) in [
+            ("data.campaign_id", "7", true),
+            ("data.campaign_id", "8", false),
+            ("data.subject", "[TEST]*", true),
+            ("data.subject", "[TEST]", false),
+            ("data.identifiers.id", "qa-*", true),
+            ("event_id", "e", true),
+            ("campaign_id", "7", false),
+        ] {
+            assert_eq!(TestEvents(vec![TestEvent::new(field, value).unwrap()]).contains(&event), expected, "{field} {value}");
+        }
+        assert_eq!(TestEvent::new("data.", "x"), Err(BadMark));
+        assert_eq!(TestEvent::new("data.subject", "*"), Err(BadMark));
+        assert!(!TestEvents::default().contains(&event));
+    }
+}
