@@ -1,7 +1,5 @@
 //! E-mail addresses: one spelling per mailbox, the domain, the mailbox provider, and masking inside texts.
 
-use std::borrow::Cow;
-
 mod escape;
 mod mask;
 
@@ -47,16 +45,12 @@ impl Address {
 }
 
 /// A domain as the DNS knows it: lower case and, unless it is no domain at all, in ASCII.
-fn ascii_domain(domain: &str) -> Cow<'_, str> {
+fn ascii_domain(domain: &str) -> String {
     // IDNA changes nothing but letter case in what is ASCII, and where it refuses (a bad `xn--` label) lower case is all that is left.
     if domain.is_ascii() {
-        return if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            Cow::Owned(domain.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(domain)
-        };
+        return domain.to_ascii_lowercase();
     }
-    Cow::Owned(idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase()))
+    idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase())
 }
 
 /// The mailbox provider behind a domain, by the shipped table.

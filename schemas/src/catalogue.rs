@@ -85,17 +85,18 @@ fn bit(object_type: &str) -> u8 {
 
 /// Gives a documented object type its documented letter case; anything else stays as it came.
 pub fn canonical_type(text: Cow<'_, str>) -> Cow<'_, str> {
-    canonical(text, |name| OBJECT_TYPES.binary_search(&name).ok().map(|at| OBJECT_TYPES[at]))
+    canonical(text, OBJECT_TYPES.into_iter())
 }
 
 /// Gives a documented metric its documented letter case; anything else stays as it came.
 pub fn canonical_metric(text: Cow<'_, str>) -> Cow<'_, str> {
-    canonical(text, |name| find(name).map(|metric| metric.name))
+    canonical(text, METRICS.iter().map(|metric| metric.name))
 }
 
-fn canonical<'a>(text: Cow<'a, str>, known: impl Fn(&str) -> Option<&'static str>) -> Cow<'a, str> {
-    let upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
-    if upper { known(&text.to_ascii_lowercase()).map_or(text, Cow::Borrowed) } else { text }
+fn canonical<'a>(text: Cow<'a, str>, mut known: impl Iterator<Item = &'static str>) -> Cow<'a, str> {
+    let is_usual = text.bytes().all(|byte| !byte.is_ascii_uppercase());
+    let documented = if is_usual { None } else { known.find(|name| name.eq_ignore_ascii_case(&text)) };
+    documented.map_or(text, Cow::Borrowed)
 }
 
 /// True if Customer.io documents this event.

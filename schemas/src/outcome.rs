@@ -36,6 +36,11 @@ impl Normaliser {
         let address = event.address().and_then(|text| Address::read(&text));
         let failure_message = event.failure_message();
         let verdict = failure_message.as_deref().map(|text| self.verdict(&event, text));
+        if event.oddities.contains(Oddity::Undocumented) {
+            // Documented names hold no address; others may hold anything.
+            event.object_type = self.shown(event.object_type);
+            event.metric = self.shown(event.metric);
+        }
         let id = |field| event.integer(field).and_then(|id| u64::try_from(id).ok());
         Ok(MessageOutcome {
             event_type: event.event_type().into(),
@@ -273,6 +278,17 @@ mod tests {
         with(br#"{"event_id":"e","object_type":"push","metric":"dropped"}"#, |row| {
             let row = row.unwrap();
             assert_eq!((row.bounce_class, row.bounce_rule.as_ref(), row.bounce_table), ("suppressed", "", 0));
+        });
+    }
+
+    #[test]
+    fn an_address_in_the_name_of_a_kind_is_masked_too() {
+        with(br#"{"event_id":"e","object_type":"a@b.example","metric":"c@d.example","data":{}}"#, |row| {
+            let row = row.unwrap();
+            assert_eq!(
+                (row.channel.as_ref(), row.metric.as_ref(), row.event_type.as_ref()),
+                ("[address]", "[address]", "[address]_[address]")
+            );
         });
     }
 

@@ -6,3 +6,4 @@ mod door;
 mod end_to_end;
 mod outages;
 mod replay;
+mod rules;

@@ -105,6 +105,9 @@ mod tests {
             ("", &[], "privacy.hash_keys: "),
             ("[[source]]\nname = \"a\"", &[], "source \"a\": signing_keys"),
             ("[clickhouse]\ndatabase = \"a;b\"", &[], "clickhouse.database = \"a;b\""),
+            ("[[bounce.rule]]\nid = \"x\"\ndisabled = true", &[], "bounce.rule: bounce rule \"x\", field disabled: "),
+            ("[[bounce.rule]]\nid = \"x\"\nphrase = \"y\"", &[], "bounce.rule[0].phrase: unknown field"),
+            ("[[test_event]]\nfield = \"data.\"\nvalue = \"x\"", &[], "test_event.field = \"data.\": "),
             ("[kafka\n", &[], "configuration, line 1: not valid TOML"),
         ] {
             let message = error(text, list);

@@ -96,9 +96,9 @@ impl Config {
         self.clickhouse.validate()?;
         self.track.validate()?;
         self.policy.validate()?;
-        self.privacy.validate()?;
         self.bounce.table()?;
         test_event::read(&self.test_events)?;
+        self.privacy.validate()?;
         Ok(())
     }
 

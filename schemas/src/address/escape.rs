@@ -1,7 +1,7 @@
 //! One character of a text as its reader will see it, also where it is written as an escape.
 //!
-//! Read are `%40` (doubled too: `%2540`), `&#64;`, `&#x40;`, `&commat;` (doubled too: `&amp;#64;`) and, as in JSON, `\u0040`. An escape has a bounded
-//! length, so each character costs a bounded time in either direction.
+//! Read are `%40` (doubled too: `%2540`), `&#64;`, `&#x40;`, `&commat;` (doubled too: `&amp;#64;`) and, as in JSON, `\u0040`. An escape has
+//! a bounded length, so each character costs a bounded time in either direction.
 
 /// How often an escape may have been escaped again.
 const NESTING: usize = 8;
@@ -15,8 +15,12 @@ const NAMED: [(&str, char); 5] = [("commat", '@'), ("lt", '<'), ("gt", '>'), ("q
 const LETTER: char = 'x';
 
 /// The first character, and how many bytes it takes.
+#[inline]
 pub(super) fn first_char(text: &str) -> Option<(char, usize)> {
-    escape(text).or_else(|| text.chars().next().map(|c| (plain(c), c.len_utf8())))
+    match *text.as_bytes().first()? {
+        b'%' | b'&' | b'\\' | 0x80.. => escape(text).or_else(|| text.chars().next().map(|c| (plain(c), c.len_utf8()))),
+        byte => Some((char::from(byte), 1)),
+    }
 }
 
 /// The last character, and where it begins.
