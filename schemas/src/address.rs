@@ -21,10 +21,14 @@ impl Address {
         if local.is_empty() || domain.is_empty() {
             return None;
         }
+        let domain = ascii_domain(domain);
+        if domain.is_empty() {
+            return None;
+        }
         let mut text = local.to_lowercase();
         let at = text.len();
         text.push('@');
-        text.push_str(&ascii_domain(domain));
+        text.push_str(&domain);
         Some(Self { text, at })
     }
 
@@ -93,6 +97,7 @@ mod tests {
         assert_eq!(Address::read("no address"), None);
         assert_eq!(Address::read("@x.example"), None);
         assert_eq!(Address::read("x@"), None);
+        assert_eq!(Address::read("x@\u{ad}"), None, "nothing is left of a soft hyphen");
     }
 
     #[test]
