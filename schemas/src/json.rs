@@ -202,10 +202,12 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn next(&mut self) -> Option<u8> {
         loop {
-            match self.bytes.get(self.at)? {
-                b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
-                byte => return Some(*byte),
+            let byte = *self.bytes.get(self.at)?;
+            // Most tokens follow each other without a blank, and none of them is below one.
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
+                return Some(byte);
             }
+            self.at += 1;
         }
     }
 

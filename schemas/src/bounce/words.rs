@@ -5,6 +5,8 @@
 //! cost one test of a bit. An automaton over all phrases (aho-corasick) was tried first: no faster as a DFA of several megabytes,
 //! slower as a contiguous NFA, and sixteen times slower to build.
 
+use wide::u8x16;
+
 use super::fold::SEPARATOR;
 
 /// How many bytes of a text one comparison takes.
@@ -76,12 +78,21 @@ impl Words {
 
     /// Calls `found` with the number of every phrase in the text, as often as it occurs. `folded` is the text and [`PADDING`].
     pub(super) fn find(&self, folded: &[u8], mut found: impl FnMut(usize)) {
-        let mut rest = folded;
         // A word begins after a separator, or with any character of a script without spaces.
-        while let Some(at) = rest.iter().position(|&byte| byte == SEPARATOR || byte >= 0xC0) {
-            let next = &rest[at + 1..];
-            self.at_word(if rest[at] == SEPARATOR { next } else { &rest[at..] }, &mut found);
-            rest = next;
+        for (number, bytes) in folded.chunks(STEP).enumerate() {
+            let mut begins = match bytes.first_chunk::<STEP>() {
+                Some(bytes) => {
+                    let bytes = u8x16::from(*bytes);
+                    (bytes.simd_eq(u8x16::splat(SEPARATOR)) | bytes.simd_ge(u8x16::splat(0xC0))).to_bitmask()
+                }
+                // The end of the padding.
+                None => 0,
+            };
+            while begins != 0 {
+                let at = number * STEP + begins.trailing_zeros() as usize;
+                self.at_word(&folded[at + usize::from(folded[at] == SEPARATOR)..], &mut found);
+                begins &= begins - 1;
+            }
         }
     }
 
