@@ -3,7 +3,7 @@
 //! Ingest uses it to choose between `raw` and `dead`, and the normaliser to read what ingest let through, so the two can never disagree.
 //!
 //! The reader goes over the source once, checks the whole grammar (RFC 8259), builds no tree and allocates nothing until a document is nested more than
-//! [`INLINE_DEPTH`] deep. `serde_json`'s raw values need a pass for each level that is looked into; property tests hold the two to the same verdict on
+//! 64 deep. `serde_json`'s raw values need a pass for each level that is looked into; property tests hold the two to the same verdict on
 //! every document.
 
 use std::borrow::Cow;
