@@ -127,14 +127,16 @@ impl Normaliser {
             if next.is_some_and(|next| next.beside_data == member.beside_data) {
                 continue;
             }
+            let name =
+                if member.has_twin || next.is_some() { Cow::Owned(["top.", &member.name].concat()) } else { Cow::Borrowed(&*member.name) };
+            // A member that is really called `top.name` counts.
+            if name.len() > member.name.len() && rest.binary_search_by(|other| other.name.cmp(&name)).is_ok() {
+                continue;
+            }
             if metadata.len() > 1 {
                 metadata.push(',');
             }
-            if member.has_twin || next.is_some() {
-                json::quote(&mut metadata, &["top.", &member.name].concat());
-            } else {
-                json::quote(&mut metadata, &member.name);
-            }
+            json::quote(&mut metadata, &name);
             metadata.push(':');
             metadata.push_str(&member.value);
         }
@@ -234,6 +236,12 @@ mod tests {
         });
         let ahead = r#"{"event_id":"e","object_type":"email","metric":"sent","timestamp":1770000301,"data":{}}"#;
         assert_eq!(metadata(ahead), r#"{"aftersend_oddities":["ahead_of_arrival"]}"#);
+    }
+
+    #[test]
+    fn no_name_of_the_metadata_stands_twice() {
+        let twins = metadata(r#"{"event_id":"e","metric":"x","extra":1,"href":"a","data":{"extra":2,"top.extra":3,"top.href":4,"href":"b"}}"#);
+        assert_eq!(twins, r#"{"aftersend_oddities":["undocumented","undated"],"extra":2,"top.extra":3,"top.href":4}"#);
     }
 
     #[test]
