@@ -4,9 +4,11 @@
 SHELL := /bin/bash
 LOCAL := deploy/local
 BIN := target/release/aftersend
+TARGET := event
+SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench up down build fmt clean
+.PHONY: help demo test check bench fuzz up down build fmt clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +28,7 @@ test: ## every test, against real Kafka and the real ClickHouse engine
 check: ## formatting, lints, documentation, dependencies, licences, spelling
 	@$(LOCAL)/setup.sh tools
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	@deploy/check-dependencies.sh
@@ -34,6 +37,14 @@ check: ## formatting, lints, documentation, dependencies, licences, spelling
 bench: ## every benchmark beside its baseline; figures go to target/bench/*.json
 	@$(LOCAL)/setup.sh tools
 	cargo bench --locked -p aftersend-schemas --bench normalise
+
+fuzz: ## look for input that breaks a promise: TARGET=event, records or classify; SECONDS=600
+	@cargo +nightly --version >/dev/null 2>&1 || { echo 'Fuzzing needs nightly Rust: rustup toolchain install nightly --profile minimal' >&2; exit 1; }
+	@cargo fuzz --version >/dev/null 2>&1 || { echo 'cargo-fuzz is missing: cargo install cargo-fuzz --locked' >&2; exit 1; }
+	@mkdir -p fuzz/found/$(TARGET)
+	@# Without AddressSanitizer: there is no unsafe code to watch, and it costs half the speed. New inputs go to fuzz/found.
+	cargo +nightly fuzz run --sanitizer none $(TARGET) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) $(wildcard fuzz/regressions/$(TARGET)) -- \
+		-max_total_time=$(SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 -dict=fuzz/json.dict
 
 up: ## start local Kafka (127.0.0.1:9092) and ClickHouse (127.0.0.1:8123)
 	@$(LOCAL)/up.sh
