@@ -42,7 +42,7 @@ fuzz: ## look for input that breaks a promise: TARGET=event, records or classify
 	@cargo +nightly --version >/dev/null 2>&1 || { echo 'Fuzzing needs nightly Rust: rustup toolchain install nightly --profile minimal' >&2; exit 1; }
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'cargo-fuzz is missing: cargo install cargo-fuzz --locked' >&2; exit 1; }
 	@mkdir -p fuzz/found/$(TARGET)
-	@# Without AddressSanitizer: there is no unsafe code to watch, and it costs half the speed. New inputs go to fuzz/found.
+	@# Without AddressSanitizer: our crates forbid unsafe code, and it makes everything slower. New inputs go to fuzz/found.
 	cargo +nightly fuzz run --sanitizer none $(TARGET) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) $(wildcard fuzz/regressions/$(TARGET)) -- \
 		-max_total_time=$(SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 -dict=fuzz/json.dict
 

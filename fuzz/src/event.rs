@@ -141,7 +141,10 @@ fn check_row(event: &Event<'_>, row: &MessageOutcome<'_>) {
 
     assert!(!row.event_id.is_empty());
     assert_eq!(row.event_id, event.event_id);
-    assert_eq!(row.event_type, event.event_type());
+    assert_eq!(row.event_type, format!("{}_{}", row.channel, row.metric));
+    if !event.oddities.contains(Oddity::Undocumented) {
+        assert_eq!((&row.channel, &row.metric), (&event.object_type, &event.metric));
+    }
     assert_eq!(i64::from(row.timestamp), event.time.seconds().unwrap_or_default(), "the time does not fit its column");
     for id in [&row.event_id, &row.customer_id, &row.cio_id, &row.message_id] {
         assert!(id.len() <= ID_BYTES);
@@ -253,7 +256,7 @@ fn check_repeated_address(event: &Event<'_>) {
 /// Nothing that is shown holds an address.
 fn check_no_address(event: &Event<'_>, row: &MessageOutcome<'_>) {
     let addresses = addresses(event);
-    let shown = [row.failure_message.to_string(), row.href.to_string()];
+    let shown = [&row.failure_message, &row.href, &row.event_type].map(|text| text.to_string());
     for text in shown.into_iter().chain(texts(&row.metadata)) {
         let lower = text.to_lowercase();
         for address in &addresses {
