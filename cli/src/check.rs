@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use aftersend_pipeline::config::{Config, Reaction, TrackCredentials, TrackMode};
+use aftersend_pipeline::config::{Config, EmailPrivacy, Reaction, TrackCredentials, TrackMode};
 use aftersend_pipeline::kafka::check_topics;
 use aftersend_schemas::topics::Topics;
 use aftersend_sinks::clickhouse::{TABLES, client};
@@ -18,6 +18,15 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     match config.require_sources() {
         Ok(sources) => say(true, "sources", &format!("{} configured", sources.len())),
         Err(error) => say(false, "sources", &error.to_string()),
+    }
+    match config.privacy.email {
+        EmailPrivacy::Hash => say(true, "privacy", "addresses are kept as keyed hashes"),
+        EmailPrivacy::Plain => say(true, "privacy", "addresses are kept in clear, beside their hashes"),
+        EmailPrivacy::Drop => say(
+            true,
+            "privacy",
+            "no address is kept: a hard bounce gates its person whatever the address, and people known only by an address get no profile",
+        ),
     }
     let names: Vec<String> = Topics::new(&config.kafka.topic_prefix).specs().into_iter().map(|spec| spec.name).collect();
     match check_topics(config, &names).await {

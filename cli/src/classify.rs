@@ -3,30 +3,36 @@
 use std::io::{BufRead as _, Write as _};
 
 use aftersend_schemas::bounce::{Table, VerdictLine};
-use anyhow::Context as _;
+use anyhow::bail;
 
 use crate::args::ClassifyOptions;
 
-/// Reads texts from standard input and prints class, rule and confidence (percent) of each.
+/// Reads texts from standard input and prints class, rule and confidence of each, a line for a line. With `--json`, what is no JSON string gets a line
+/// with `error`, and the command fails at its end.
 pub fn run(options: &ClassifyOptions, table: &Table) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    for (number, line) in std::io::stdin().lock().split(b'\n').enumerate() {
+    let mut unreadable = 0;
+    for line in std::io::stdin().lock().split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end_matches('\r');
-        let written = if options.json {
-            let text: String = serde_json::from_str(line).with_context(|| format!("line {} is no JSON string", number + 1))?;
-            let line = VerdictLine::from(table.classify(&text));
-            writeln!(out, "{}", serde_json::to_string(&line)?)
-        } else {
+        let written = if !options.json {
             let verdict = table.classify(line);
             writeln!(out, "{:<16} {:<28} {:.2}", verdict.class.as_str(), verdict.rule, f64::from(verdict.confidence) / 100.0)
+        } else if let Ok(text) = serde_json::from_str::<String>(line) {
+            writeln!(out, "{}", serde_json::to_string(&VerdictLine::from(table.classify(&text)))?)
+        } else {
+            unreadable += 1;
+            writeln!(out, "{}", serde_json::json!({"error": "this line is no JSON string"}))
         };
         match written {
             // Whoever read us has had enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             written => written?,
         }
+    }
+    if unreadable > 0 {
+        bail!("{unreadable} lines are no JSON strings; each has a line with `error` in the output");
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! E-mail addresses: one spelling per mailbox, the domain, the mailbox provider, and masking inside texts.
 
+use std::borrow::Cow;
+
 mod escape;
 mod mask;
 
@@ -13,16 +15,15 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads an address. Nothing if there is no `@` with text on both sides.
+    /// Reads an address, also inside `Name <...>`, behind `mailto:`, with a comment or parameters behind it. Nothing if there is none, or if what
+    /// follows the `@` is no domain.
     pub fn read(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let (local, domain) = text.rsplit_once('@')?;
-        let domain = domain.trim_end_matches('.');
-        if local.is_empty() || domain.is_empty() {
-            return None;
-        }
-        let domain = ascii_domain(domain);
-        if domain.is_empty() {
+        let visible = visible(text);
+        let (before, after) = visible.rsplit_once('@')?;
+        let local = if before.ends_with('"') { before } else { before.rsplit(ends_local).next()? };
+        let local = local.trim_start().strip_prefix("mailto:").unwrap_or(local).trim();
+        let domain = ascii_domain(domain_of(after).trim_end_matches('.'))?;
+        if local.is_empty() || local.len() > LOCAL_BYTES {
             return None;
         }
         let mut text = local.to_lowercase();
@@ -48,13 +49,52 @@ impl Address {
     }
 }
 
-/// A domain as the DNS knows it: lower case and, unless it is no domain at all, in ASCII.
-fn ascii_domain(domain: &str) -> String {
-    // IDNA changes nothing but letter case in what is ASCII, and where it refuses (a bad `xn--` label) lower case is all that is left.
-    if domain.is_ascii() {
-        return domain.to_ascii_lowercase();
+/// Longest local part: several times what RFC 5321 allows, as some senders encode whole addresses in one.
+const LOCAL_BYTES: usize = 320;
+/// Longest domain (RFC 1035).
+const DOMAIN_BYTES: usize = 253;
+
+/// The text without what nobody sees (direction marks, joiners, soft hyphens), the wide forms of `@` as the plain one.
+fn visible(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text.trim());
     }
-    idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase())
+    let is_unseen =
+        |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let plain = |c: char| if matches!(c, '\u{ff20}' | '\u{fe6b}') { '@' } else { c };
+    let visible: String = text.chars().filter(|c| !is_unseen(*c)).map(plain).collect();
+    Cow::Owned(visible.trim().to_owned())
+}
+
+/// What stands between a display name, or another address, and a local part without quotes.
+fn ends_local(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '(' | ')' | ',' | ';' | '"')
+}
+
+/// The beginning of a text that can be a domain: a name, or an address literal in brackets.
+fn domain_of(text: &str) -> &str {
+    if let Some(literal) = text.strip_prefix('[') {
+        let end = literal.find(']').map_or(0, |end| end + 2);
+        return &text[..end];
+    }
+    let end = text.find(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.' | '_'));
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// A domain as the DNS knows it: lower case and in ASCII. Nothing for what can be none.
+fn ascii_domain(domain: &str) -> Option<Cow<'_, str>> {
+    // IDNA changes nothing but letter case in what is ASCII, and where it refuses (a bad `xn--` label) lower case is all that is left.
+    let ascii = if !domain.is_ascii() {
+        Cow::Owned(idna::domain_to_ascii(domain).ok()?)
+    } else if domain.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(domain.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(domain)
+    };
+    let is_literal = ascii.starts_with('[');
+    let may_stand =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') || is_literal && matches!(byte, b'[' | b']' | b':');
+    (!ascii.is_empty() && ascii.len() <= DOMAIN_BYTES && ascii.bytes().all(may_stand)).then_some(ascii)
 }
 
 /// The mailbox provider behind a domain, by the shipped table.
@@ -98,6 +138,23 @@ mod tests {
         assert_eq!(Address::read("@x.example"), None);
         assert_eq!(Address::read("x@"), None);
         assert_eq!(Address::read("x@\u{ad}"), None, "nothing is left of a soft hyphen");
+        for other in [
+            "John Doe <john@dead.example>",
+            "\"Doe, John\" <John@Dead.example>",
+            "mailto:john@dead.example",
+            "john@dead.example (John Smith)",
+            "john@dead.example?subject=Hi john",
+            "\u{200e}john@dead.example\u{200f}",
+            "john\u{ff20}dead.example",
+            "other@x.example, john@dead.example",
+            "<p>john@dead.example</p>",
+        ] {
+            assert_eq!(Address::read(other).unwrap().as_str(), "john@dead.example", "{other}");
+        }
+        assert_eq!(Address::read("x@[192.0.2.1]").unwrap().domain(), "[192.0.2.1]");
+        for none in ["\0@\0", "a@b\u{ff20}", "a@\"}", "a@<b>", "a@ b.example", &format!("a@{}", "x".repeat(254))] {
+            assert_eq!(Address::read(none), None, "{none}");
+        }
     }
 
     #[test]
@@ -133,7 +190,9 @@ mod tests {
             ],
         ) {
             let by_idna = idna::domain_to_ascii(&domain).unwrap_or_else(|_| domain.to_lowercase());
-            prop_assert_eq!(ascii_domain(&domain), by_idna);
+            if let Some(ascii) = ascii_domain(&domain) {
+                prop_assert_eq!(ascii, by_idna);
+            }
         }
     }
 }

@@ -44,8 +44,9 @@ impl<'a> Event<'a> {
         if !has_data {
             oddities.insert(Oddity::FlatShape);
         }
-        let event_id =
-            [Scope::Top, Scope::Data].into_iter().find_map(|scope| members.text(scope, Field::EventId).filter(|text| is_id(text)));
+        let event_id = [Scope::Top, Scope::Data]
+            .into_iter()
+            .find_map(|scope| members.text(scope, Field::EventId).filter(|text| is_made_by_customer_io(text)));
         let event_id = event_id.unwrap_or_else(|| {
             oddities.insert(Oddity::EventIdMissing);
             Cow::Owned(hex::encode(Sha256::digest(body)))
@@ -62,9 +63,13 @@ impl<'a> Event<'a> {
         if !catalogue::is_documented(&object_type, &metric) {
             oddities.insert(Oddity::Undocumented);
         }
+        if members.has_repeats() {
+            oddities.insert(Oddity::RepeatedMember);
+        }
         let time = EventTime::decide(members.text(Scope::Top, Field::Timestamp).as_deref(), &event_id);
         match time {
             EventTime::Stated(_) => {}
+            EventTime::Converted(_) => oddities.insert(Oddity::TimeConverted),
             EventTime::FromId(_) => oddities.insert(Oddity::TimeFromId),
             EventTime::Undated => oddities.insert(Oddity::Undated),
         }
@@ -102,7 +107,12 @@ impl<'a> Event<'a> {
 
     /// Customer.io's id of the message.
     pub fn delivery_id(&self) -> Option<Cow<'a, str>> {
-        self.text(Field::DeliveryId).filter(|text| is_id(text))
+        self.text(Field::DeliveryId).filter(|text| is_made_by_customer_io(text))
+    }
+
+    /// Customer.io's id of the person, without a prefix.
+    pub fn cio_id(&self) -> Option<Cow<'a, str>> {
+        self.identifier(Field::CioId).filter(|text| is_made_by_customer_io(text))
     }
 
     /// The workspace's own id of the person: `customer_id`, else `identifiers.id`.
@@ -112,7 +122,12 @@ impl<'a> Event<'a> {
 
     /// What the provider or Customer.io said; for push, what it said of the first device that failed.
     pub fn failure_message(&self) -> Option<Cow<'a, str>> {
-        let of_device = || self.value(Field::Recipients)?.items().find_map(|device| device.member(Field::FailureMessage.as_str())?.text());
+        let of_device = || {
+            let devices = self.value(Field::Recipients)?;
+            // One device may stand without its list.
+            let devices = devices.items().chain(devices.is_object().then_some(devices));
+            devices.into_iter().find_map(|device| device.member(Field::FailureMessage.as_str())?.text())
+        };
         self.text(Field::FailureMessage).or_else(of_device)
     }
 
@@ -150,6 +165,11 @@ impl<'a> Event<'a> {
     pub fn identifiers(&self) -> Scope {
         if self.payload == Scope::Data { Scope::Identifiers } else { Scope::TopIdentifiers }
     }
+}
+
+/// True for what can be an id of Customer.io's making: none of them is an address.
+fn is_made_by_customer_io(text: &str) -> bool {
+    is_id(text) && !text.contains('@')
 }
 
 /// True for texts short enough to be an id.

@@ -5,7 +5,6 @@ use std::fmt;
 
 use crate::address::Address;
 use crate::event::Event;
-use crate::members::Field;
 use crate::privacy::Privacy;
 
 /// Under which of its names a person is known.
@@ -83,7 +82,7 @@ impl<'a> Subject<'a> {
         if let Some(id) = event.customer_id() {
             return Self::Id(id);
         }
-        if let Some(cio_id) = event.identifier(Field::CioId) {
+        if let Some(cio_id) = event.cio_id() {
             return Self::Cio(cio_id);
         }
         let address = event.address().and_then(|text| Address::read(&text));

@@ -45,7 +45,7 @@ impl<'a> Value<'a> {
         self.source
     }
 
-    /// A text, or a number's literal digits, trimmed; nothing for blank, null, booleans, lists, objects, and texts with a lone surrogate.
+    /// A text, or a number's literal digits, trimmed; nothing for blank, null, booleans, lists and objects.
     pub fn text(self) -> Option<Cow<'a, str>> {
         let text = match self.source.as_bytes().first()? {
             b'"' => self.string()?,
@@ -59,11 +59,11 @@ impl<'a> Value<'a> {
         (!text.is_empty()).then_some(text)
     }
 
-    /// The content of a text as it is; nothing if it has a lone surrogate.
+    /// The content of a text as it is; a lone surrogate, as of a text that was cut within an emoji, is U+FFFD.
     #[inline]
     pub fn string(self) -> Option<Cow<'a, str>> {
         if self.is_escaped {
-            return serde_json::from_str(self.source).ok().map(Cow::Owned);
+            return unescape(self.source).map(Cow::Owned);
         }
         self.source.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
     }
@@ -130,6 +130,37 @@ impl<'a> Value<'a> {
 fn trim(text: &str) -> &str {
     let is_plain = |byte: Option<&u8>| byte.is_none_or(|byte| (b'!'..=b'~').contains(byte));
     if is_plain(text.as_bytes().first()) && is_plain(text.as_bytes().last()) { text } else { text.trim() }
+}
+
+/// The content of a string with escapes.
+fn unescape(literal: &str) -> Option<String> {
+    // Read as bytes, since a lone surrogate makes no `str`.
+    let bytes: serde_bytes::ByteBuf = serde_json::from_str(literal).ok()?;
+    Some(String::from_utf8(bytes.into_vec()).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// A document without lone surrogates, which are valid in JSON and refused by most of its readers. They become U+FFFD; everything else stays.
+pub(crate) fn without_lone_surrogates(source: &str) -> Cow<'_, str> {
+    let may_have = memchr::memmem::find(source.as_bytes(), br"\ud").or_else(|| memchr::memmem::find(source.as_bytes(), br"\uD"));
+    if may_have.is_none() {
+        return Cow::Borrowed(source);
+    }
+    let mut mended = String::with_capacity(source.len());
+    let mut rest = source;
+    // Outside of texts, JSON has no quotes.
+    while let Some(open) = rest.find('"') {
+        let mut reader = Reader::new(&rest[open..]);
+        let Some(is_escaped) = reader.string() else { break };
+        let literal = &rest[open..open + reader.at()];
+        mended.push_str(&rest[..open]);
+        match unescape(literal).filter(|_| is_escaped && serde_json::from_str::<String>(literal).is_err()) {
+            Some(text) => quote(&mut mended, &text),
+            None => mended.push_str(literal),
+        }
+        rest = &rest[open + literal.len()..];
+    }
+    mended.push_str(rest);
+    Cow::Owned(mended)
 }
 
 /// Writes a text as a JSON string.
@@ -505,7 +536,17 @@ mod tests {
         assert_eq!(value("big").text().unwrap(), "123456789012345678901234567890");
         assert_eq!(value("big").integer(), None);
         assert_eq!(value("a").integer(), Some(2), "the last of a repeated name counts");
-        assert_eq!(value("l").text(), None, "a lone surrogate is no text");
+        assert!(value("l").text().unwrap().starts_with('\u{fffd}'), "a lone surrogate is shown as such");
+    }
+
+    #[test]
+    fn lone_surrogates_are_mended_and_nothing_else_is_touched() {
+        let source = r#"{"a\ud83d":[1.50,"x\udc00y\n","\ud83d\ude00","\\ud800"]}"#;
+        let mended = without_lone_surrogates(source);
+        assert!(serde_json::from_str::<serde_json::Value>(&mended).is_ok(), "{mended}");
+        assert!(mended.contains(r#"[1.50,"#) && mended.contains(r#""\ud83d\ude00","\\ud800"]"#), "{mended}");
+        assert_eq!(without_lone_surrogates(&mended), mended);
+        assert!(matches!(without_lone_surrogates(r#"{"a":"\u00e9"}"#), Cow::Borrowed(_)));
     }
 
     #[test]

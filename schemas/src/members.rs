@@ -123,7 +123,8 @@ struct Entry {
 /// A usual event has fewer members than this and needs no allocation.
 const INLINE: usize = 32;
 
-/// The members of an event, of its `data` and of its `identifiers`, borrowed from the body. Of a repeated name the last counts, as in most readers.
+/// The members of an event, of its `data` and of its `identifiers`, borrowed from the body. Of a repeated name the last counts, as in most readers, unless
+/// it is blank; of `data` and `identifiers` the last that is an object.
 #[derive(Debug)]
 pub struct Members<'a> {
     source: &'a str,
@@ -132,6 +133,7 @@ pub struct Members<'a> {
     places: [[u32; Field::ALL.len()]; SCOPES],
     /// Where the members of a scope begin in `entries`: those before it belong to a repeated object whose last one counts.
     begins: [usize; SCOPES],
+    has_repeats: bool,
 }
 
 /// An object that is being read, and the member whose value it is.
@@ -148,7 +150,8 @@ impl<'a> Members<'a> {
     #[inline]
     pub(crate) fn read(body: &'a [u8]) -> Result<Self, NotAnObject> {
         let source = json::object_source(body)?;
-        let mut members = Self { source, entries: SmallVec::new(), places: [[0; Field::ALL.len()]; SCOPES], begins: [0; SCOPES] };
+        let mut members =
+            Self { source, entries: SmallVec::new(), places: [[0; Field::ALL.len()]; SCOPES], begins: [0; SCOPES], has_repeats: false };
         members.fill().ok_or(NotAnObject::NotJson)?;
         Ok(members)
     }
@@ -164,10 +167,10 @@ impl<'a> Members<'a> {
                 let name = reader.name()?;
                 let field = self.field(name);
                 if let Some(inner) = inner(scope, field) {
-                    self.forget(inner);
                     let is_object = reader.next()? == b'{';
                     let from = reader.at();
                     if is_object {
+                        self.forget(inner);
                         reader.take(b'{');
                         outer.push(Open { scope, field, name, from });
                         scope = inner;
@@ -200,9 +203,31 @@ impl<'a> Members<'a> {
     #[inline]
     fn push(&mut self, entry: Entry) {
         self.entries.push(entry);
-        if let Some(field) = entry.field {
-            self.places[entry.scope as usize][field as usize] = self.entries.len() as u32;
+        let Some(field) = entry.field else { return };
+        let place = self.entries.len() as u32;
+        let known = &mut self.places[entry.scope as usize][field as usize];
+        let before = std::mem::replace(known, place);
+        if before != 0 {
+            self.repeated(before, entry, field);
         }
+    }
+
+    #[cold]
+    fn repeated(&mut self, before: u32, entry: Entry, field: Field) {
+        self.has_repeats = true;
+        let value = self.slice(entry.value);
+        let yields = match inner(entry.scope, Some(field)) {
+            Some(_) => !value.is_object(),
+            None => value.is_blank(),
+        };
+        if yields {
+            self.places[entry.scope as usize][field as usize] = before;
+        }
+    }
+
+    /// True if a member with a meaning stands twice in one object.
+    pub fn has_repeats(&self) -> bool {
+        self.has_repeats
     }
 
     fn forget(&mut self, scope: Scope) {
@@ -259,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_repeated_object_only_the_last_counts() {
+    fn of_a_repeated_name_the_last_counts_that_says_something() {
         let body = br#"{"data":{"href":"a","identifiers":{"id":"1"}},"data":{"customer_id":"u"},"metric":"x","metric":"y"}"#;
         let members = Members::read(body).unwrap();
         assert_eq!(members.text(Scope::Data, Field::Href), None);
@@ -268,8 +293,10 @@ mod tests {
         assert_eq!(members.text(Scope::Top, Field::Metric).unwrap(), "y");
         let names: Vec<_> = members.iter().map(|member| member.name.get()).collect();
         assert_eq!(names, ["\"data\"", "\"customer_id\"", "\"data\"", "\"metric\"", "\"metric\""]);
-        let gone = Members::read(br#"{"data":{"href":"a"},"data":5}"#).unwrap();
-        assert_eq!(gone.text(Scope::Data, Field::Href), None);
+        assert!(members.has_repeats());
+        let kept = Members::read(br#"{"data":{"href":"a","href":" ","href":null},"data":null}"#).unwrap();
+        assert_eq!(kept.text(Scope::Data, Field::Href).unwrap(), "a", "what is blank takes nothing away");
+        assert!(!Members::read(br#"{"data":{"id":1,"identifiers":{"id":1}}}"#).unwrap().has_repeats());
     }
 
     #[test]

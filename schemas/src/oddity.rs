@@ -13,27 +13,33 @@ pub enum Oddity {
     Undocumented,
     /// The `timestamp` was unusable, so the time inside the event id counts.
     TimeFromId,
+    /// The `timestamp` is not in whole seconds (milliseconds, a fraction, a date as text); the metadata has it as it came.
+    TimeConverted,
     /// No usable time at all.
     Undated,
     /// It is dated more than five minutes after it arrived: a clock is wrong.
     AheadOfArrival,
     /// `customer_id` and `identifiers.id` name two people.
     IdentifiersDiffer,
+    /// A member with a meaning stands twice in one object: the last that is not blank counts.
+    RepeatedMember,
     /// The configuration calls it a test: stored, and no evidence.
     TestEvent,
 }
 
 impl Oddity {
     /// Each of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::EventIdMissing,
         Self::FlatShape,
         Self::ObjectTypeAssumed,
         Self::Undocumented,
         Self::TimeFromId,
+        Self::TimeConverted,
         Self::Undated,
         Self::AheadOfArrival,
         Self::IdentifiersDiffer,
+        Self::RepeatedMember,
         Self::TestEvent,
     ];
 
@@ -45,9 +51,11 @@ impl Oddity {
             Self::ObjectTypeAssumed => "object_type_assumed",
             Self::Undocumented => "undocumented",
             Self::TimeFromId => "time_from_id",
+            Self::TimeConverted => "time_converted",
             Self::Undated => "undated",
             Self::AheadOfArrival => "ahead_of_arrival",
             Self::IdentifiersDiffer => "identifiers_differ",
+            Self::RepeatedMember => "repeated_member",
             Self::TestEvent => "test_event",
         }
     }

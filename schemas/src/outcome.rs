@@ -46,7 +46,7 @@ impl Normaliser {
             event_type: event.event_type().into(),
             timestamp: event.time.seconds().and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or_default(),
             customer_id: event.customer_id().unwrap_or_default(),
-            cio_id: event.identifier(Field::CioId).unwrap_or_default(),
+            cio_id: event.cio_id().unwrap_or_default(),
             message_id: event.delivery_id().unwrap_or_default(),
             campaign_id: id(Field::CampaignId),
             broadcast_id: id(Field::BroadcastId),
@@ -92,16 +92,32 @@ impl Normaliser {
 
     fn shown_json<'a>(&self, source: &'a str) -> Cow<'a, str> {
         let may_hold_text = matches!(source.as_bytes().first(), Some(b'"' | b'{' | b'['));
-        if self.privacy.keeps_clear_text() || !may_hold_text { Cow::Borrowed(source) } else { address::mask_json(source) }
+        if !may_hold_text {
+            return Cow::Borrowed(source);
+        }
+        let source = json::without_lone_surrogates(source);
+        if self.privacy.keeps_clear_text() {
+            return source;
+        }
+        match source {
+            Cow::Borrowed(source) => address::mask_json(source),
+            Cow::Owned(source) => Cow::Owned(address::mask_json(&source).into_owned()),
+        }
     }
 
     /// What has no column, as one JSON object with sorted names. A name that stands both at the top and in `data` keeps both values.
     fn metadata(&self, event: &Event<'_>) -> String {
         let mut rest: SmallVec<[Rest<'_>; 16]> = SmallVec::new();
+        let mut masked = 0;
         for member in event.members().filter(|member| !self.has_a_column(event, *member)) {
-            // The source of a name with a lone surrogate is the best name it has.
-            let name = member.name.string().unwrap_or(Cow::Borrowed(member.name.get()));
-            let name = if is_word(&name) { name } else { self.shown(name) };
+            let mut name = member.name.string().unwrap_or_default();
+            if !is_word(&name) {
+                let shown = self.shown(name.clone());
+                // Masked names are alike and must not take each other's place.
+                masked += usize::from(shown != name);
+                name = if shown != name && masked > 1 { Cow::Owned(format!("{shown}#{masked}")) } else { shown };
+            }
+            let name = if name == ODDITIES { Cow::Owned(["sent.", ODDITIES].concat()) } else { name };
             let name = match member.scope {
                 Scope::Identifiers | Scope::TopIdentifiers if member.scope != event.identifiers() => continue,
                 Scope::Identifiers | Scope::TopIdentifiers => Cow::Owned(["identifiers.", &name].concat()),
@@ -152,23 +168,25 @@ impl Normaliser {
         let in_identifiers = member.scope == event.identifiers();
         let is_text = || value.text().is_some();
         let is_id = || value.text().is_some_and(|text| event::is_id(&text));
+        let is_address = || value.text().is_some_and(|text| Address::read(&text).is_some());
         let is_held = match field {
             Field::Data => member.scope == Scope::Top && value.is_object(),
             Field::Identifiers => in_payload && value.is_object(),
             Field::Timestamp => member.scope == Scope::Top && matches!(event.time, EventTime::Stated(_)),
             Field::ObjectType | Field::Metric => member.scope == Scope::Top && is_text(),
             Field::EventId => value.text().is_some_and(|text| text == event.event_id),
-            Field::CustomerId | Field::DeliveryId => in_payload && is_id(),
+            Field::CustomerId => in_payload && is_id(),
+            Field::DeliveryId => in_payload && event.delivery_id().is_some(),
             Field::FailureMessage | Field::Href => in_payload && is_text(),
             Field::CampaignId | Field::BroadcastId | Field::NewsletterId | Field::TransactionalMessageId | Field::ActionId => {
                 in_payload && value.integer().is_some_and(|id| id >= 0)
             }
             // Personal data, and whole mails, are left to the original bytes unless they are asked for.
-            Field::Recipient | Field::EmailAddress => is_text() && !self.privacy.keeps_clear_text(),
-            Field::Email => in_identifiers && !self.privacy.keeps_clear_text(),
+            Field::Recipient | Field::EmailAddress => is_address() && !self.privacy.keeps_clear_text(),
+            Field::Email => in_identifiers && is_address() && !self.privacy.keeps_clear_text(),
             Field::Content | Field::Headers => event.metric == "sent" && !self.keeps_content,
             Field::Id => in_identifiers && is_id() && !event.oddities.contains(Oddity::IdentifiersDiffer),
-            Field::CioId => in_identifiers && is_id(),
+            Field::CioId => in_identifiers && event.cio_id().is_some(),
             Field::Recipients | Field::LinkId | Field::Prefetched | Field::Machine => false,
         };
         is_held || value.is_blank()
@@ -239,16 +257,46 @@ mod tests {
     }
 
     #[test]
+    fn members_whose_names_are_masked_do_not_take_each_others_place() {
+        let body =
+            r#"{"event_id":"e","object_type":"email","metric":"sent","timestamp":1770000000,"data":{"a@x.example":1,"b@x.example":2}}"#;
+        assert_eq!(metadata(body), r#"{"[address]":1,"[address]#2":2}"#);
+    }
+
+    #[test]
+    fn nobody_can_pass_off_a_member_as_our_list_of_oddities() {
+        let body =
+            r#"{"event_id":"e","object_type":"email","metric":"sent","timestamp":1770000000,"data":{"aftersend_oddities":["forged"]}}"#;
+        assert_eq!(metadata(body), r#"{"sent.aftersend_oddities":["forged"]}"#);
+    }
+
+    #[test]
+    fn a_recipient_that_is_no_address_is_kept() {
+        let slack = r##"{"event_id":"e","object_type":"slack","metric":"sent","timestamp":1770000000,"data":{"recipient":"#general"}}"##;
+        assert_eq!(metadata(slack), r##"{"recipient":"#general"}"##);
+    }
+
+    #[test]
+    fn a_text_cut_within_an_emoji_is_still_understood() {
+        let body = br#"{"event_id":"e","object_type":"email","metric":"bounced","timestamp":1770000000,"data":{"failure_message":"550 5.1.1 user unknown \ud83d","note":"\ud83d"}}"#;
+        with(body, |row| {
+            let row = row.unwrap();
+            assert_eq!(row.bounce_class, "hard_recipient");
+            let metadata: serde_json::Value = serde_json::from_str(&row.metadata).unwrap();
+            assert!(metadata["note"].as_str().unwrap().starts_with('\u{fffd}'));
+        });
+    }
+
+    #[test]
     fn no_name_of_the_metadata_stands_twice() {
-        let twins = metadata(r#"{"event_id":"e","metric":"x","extra":1,"href":"a","data":{"extra":2,"top.extra":3,"top.href":4,"href":"b"}}"#);
+        let twins =
+            metadata(r#"{"event_id":"e","metric":"x","extra":1,"href":"a","data":{"extra":2,"top.extra":3,"top.href":4,"href":"b"}}"#);
         assert_eq!(twins, r#"{"aftersend_oddities":["undocumented","undated"],"extra":2,"top.extra":3,"top.href":4}"#);
     }
 
     #[test]
     fn a_known_member_of_an_unknown_shape_is_not_lost() {
-        let odd = metadata(
-            r#"{"event_id":["e"],"metric":{"m":1},"data":[1,2],"identifiers":"none","timestamp":"soon","href":true,"delivery_id":"\ud800"}"#,
-        );
+        let odd = metadata(r#"{"event_id":["e"],"metric":{"m":1},"data":[1,2],"identifiers":"none","timestamp":"soon","href":true}"#);
         for kept in [
             r#""data":[1,2]"#,
             r#""identifiers":"none""#,
@@ -256,7 +304,6 @@ mod tests {
             r#""metric":{"m":1}"#,
             r#""timestamp":"soon""#,
             r#""href":true"#,
-            r#""delivery_id":"\ud800""#,
         ] {
             assert!(odd.contains(kept), "{kept} is not in {odd}");
         }

@@ -93,7 +93,7 @@ pub fn track(event: &Event<'_>) -> Track {
         ("integration", Some(json!({ "name": INTEGRATION }))),
     ]);
     let phone = if matches!(event.object_type.as_ref(), "sms" | "whatsapp") { event.text(Field::Recipient) } else { None };
-    let traits = [("email", email), ("cioId", event.identifier(Field::CioId)), ("phone", phone)];
+    let traits = [("email", email), ("cioId", event.cio_id()), ("phone", phone)];
     let traits = object(traits.map(|(name, text)| (name, text.map(Value::from))));
     if !traits.is_empty() {
         context.insert("traits".to_owned(), Value::Object(traits));

@@ -14,8 +14,14 @@ pub struct TestEvent {
 
 /// A mark that can never be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a member is named `name`, `data.name` or `data.identifiers.name`, and its value is not empty")]
-pub struct BadMark;
+pub enum BadMark {
+    /// The field is not of one of the three forms.
+    #[error("name a member as `name`, `data.name` or `data.identifiers.name`")]
+    Field,
+    /// The value would mark everything, or nothing.
+    #[error("write the member's text, or how it begins with one `*` behind it")]
+    Value,
+}
 
 impl TestEvent {
     /// `field` is `name`, `data.name` or `data.identifiers.name`; `value` its text (of a number the digits), with a final `*` the beginning of it.
@@ -25,8 +31,11 @@ impl TestEvent {
             Some(rest) => rest.strip_prefix("identifiers.").map_or((Scope::Data, rest), |name| (Scope::Identifiers, name)),
         };
         let (value, is_prefix) = value.strip_suffix('*').map_or((value, false), |value| (value, true));
-        if name.trim().is_empty() || value.trim().is_empty() {
-            return Err(BadMark);
+        if name.trim().is_empty() || name.contains('.') {
+            return Err(BadMark::Field);
+        }
+        if value.trim().is_empty() || value.contains('*') {
+            return Err(BadMark::Value);
         }
         Ok(Self { scope, name: name.to_owned(), value: value.to_owned(), is_prefix })
     }
@@ -68,8 +77,12 @@ mod tests {
         ] {
             assert_eq!(TestEvents(vec![TestEvent::new(field, value).unwrap()]).contains(&event), expected, "{field} {value}");
         }
-        assert_eq!(TestEvent::new("data.", "x"), Err(BadMark));
-        assert_eq!(TestEvent::new("data.subject", "*"), Err(BadMark));
+        for field in ["data.", "", "identifiers.email", "data.headers.X"] {
+            assert_eq!(TestEvent::new(field, "x"), Err(BadMark::Field), "{field}");
+        }
+        for value in ["*", "", "a*b"] {
+            assert_eq!(TestEvent::new("data.subject", value), Err(BadMark::Value), "{value}");
+        }
         assert!(!TestEvents::default().contains(&event));
     }
 }

@@ -43,7 +43,7 @@ fn any_bytes_are_a_record_or_an_error() {
 
 #[test]
 fn any_text_gets_a_verdict_and_guard_phrases_are_never_hard() {
-    replay("classify", 50, promises::classify);
+    replay("classify", 8, promises::classify);
 }
 
 #[test]

@@ -39,5 +39,10 @@ fn classify_reads_texts_and_json_strings() -> anyhow::Result<()> {
     let json = run(&["classify", "--json"], "\"550 5.1.1 User\\nunknown\"\n")?;
     let verdict: serde_json::Value = serde_json::from_str(&json)?;
     assert_eq!(verdict["class"], "hard_recipient");
+    let mixed = run(&["classify", "--json"], "5\n\n\"452 4.2.2 over quota\"\n")?;
+    let lines: Vec<serde_json::Value> = mixed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    assert_eq!(lines.len(), 3, "a line for a line");
+    assert!(lines[0]["error"].is_string() && lines[1]["error"].is_string());
+    assert_eq!(lines[2]["class"], "mailbox_full");
     Ok(())
 }

@@ -107,7 +107,8 @@ mod tests {
             ("[clickhouse]\ndatabase = \"a;b\"", &[], "clickhouse.database = \"a;b\""),
             ("[[bounce.rule]]\nid = \"x\"\ndisabled = true", &[], "bounce.rule: bounce rule \"x\", field disabled: "),
             ("[[bounce.rule]]\nid = \"x\"\nphrase = \"y\"", &[], "bounce.rule[0].phrase: unknown field"),
-            ("[[test_event]]\nfield = \"data.\"\nvalue = \"x\"", &[], "test_event.field = \"data.\": "),
+            ("[[test_event]]\nfield = \"data.\"\nvalue = \"x\"", &[], "test_event[0].field = \"data.\": name a member"),
+            ("[[test_event]]\nfield = \"a\"\nvalue = \"*\"", &[], "test_event[0].value = \"*\": "),
             ("[kafka\n", &[], "configuration, line 1: not valid TOML"),
         ] {
             let message = error(text, list);

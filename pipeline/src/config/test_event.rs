@@ -1,4 +1,4 @@
-use aftersend_schemas::test_events::{TestEvent, TestEvents};
+use aftersend_schemas::test_events::{BadMark, TestEvent, TestEvents};
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -15,8 +15,11 @@ pub struct TestEventMark {
 
 /// The marks as the rules use them.
 pub(super) fn read(marks: &[TestEventMark]) -> Result<TestEvents, ConfigError> {
-    let read = |mark: &TestEventMark| {
-        TestEvent::new(&mark.field, &mark.value).map_err(|error| ConfigError::value("test_event.field", &mark.field, error.to_string()))
+    let read = |(number, mark): (usize, &TestEventMark)| {
+        TestEvent::new(&mark.field, &mark.value).map_err(|error| {
+            let (key, value) = if error == BadMark::Field { ("field", &mark.field) } else { ("value", &mark.value) };
+            ConfigError::value(format!("test_event[{number}].{key}"), value, error.to_string())
+        })
     };
-    marks.iter().map(read).collect::<Result<_, _>>().map(TestEvents)
+    marks.iter().enumerate().map(read).collect::<Result<_, _>>().map(TestEvents)
 }

@@ -43,7 +43,7 @@ mod tests {
         let mut odd = OddEvents::default();
         let long = "x".repeat(1000);
         for (object_type, metric) in
-            [("inbox", "Sent"), ("inbox", "Sent"), ("email", "a@b.example"), ("email", long.as_str()), ("email", "sent")]
+            [("inbox", "Reacted"), ("inbox", "Reacted"), ("email", "a@b.example"), ("email", long.as_str()), ("email", "sent")]
         {
             let body =
                 format!(r#"{{"event_id":"e","timestamp":1770000000,"object_type":"{object_type}","metric":"{metric}","data":{{}}}}"#);
@@ -51,7 +51,7 @@ mod tests {
         }
         let kinds: Vec<_> =
             odd.kinds.iter().map(|((object_type, metric), count)| (object_type.as_str(), metric.as_str(), *count)).collect();
-        assert_eq!(kinds, [("email", "[address]", 1), ("email", &long[..64], 1), ("inbox", "Sent", 2)]);
+        assert_eq!(kinds, [("email", "[address]", 1), ("email", &long[..64], 1), ("inbox", "Reacted", 2)]);
         assert_eq!(odd.oddities, BTreeMap::from([("undocumented", 4)]));
     }
 }

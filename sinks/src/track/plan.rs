@@ -76,8 +76,9 @@ pub(super) fn next(profile: &ProfileRecord, ledger: &LedgerRecord, rules: &Rules
     if profile.person.namespace == Namespace::Email {
         return Step::Done(Done::NoIdentifier);
     }
-    // URL libraries collapse dots in a path, and the call would go to somebody else.
-    if profile.person.id.chars().all(|c| c == '.') {
+    // URL libraries collapse dots in a path, and `cio_...` there is Customer.io's own id: the call would go to somebody else.
+    let is_taken_for_cio = profile.person.namespace == Namespace::Id && profile.person.id.starts_with("cio_");
+    if is_taken_for_cio || profile.person.id.chars().all(|c| c == '.') {
         return Step::Done(Done::UnusableId);
     }
     let verdict = profile.evaluation.verdict.as_ref();

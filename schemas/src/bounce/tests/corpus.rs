@@ -71,6 +71,20 @@ const OVERRULED: &[(&str, BounceClass)] = &[
     ("550 5.1.1 Mail Refused - Address <x@example.com> Recipient Unknown", BounceClass::BlockReputation),
     // a security code, and nothing says whose domain is meant
     ("smtp;551 5.7.1 Domain not found (#id-5.9.2)", BounceClass::BlockReputation),
+    // security codes come before words, whoever is said to be missing
+    ("smtp;554 5.7.1 <x@example.com>: Recipient address rejected: Invalid-Recipient.", BounceClass::BlockReputation),
+    ("smtp;550 5.7.1 No such user!", BounceClass::BlockReputation),
+    ("554 5.7.1 Unknown recipient", BounceClass::BlockReputation),
+    ("554 5.7.1 <x@example.ch>: Recipient address rejected: User unknown", BounceClass::BlockReputation),
+    ("smtp;550 5.7.1 <x@example.com>: Recipient address rejected: User email address is marked as invalid.", BounceClass::BlockReputation),
+    ("smtp;554 5.7.1 <x@example.com>: Recipient address rejected: Not in recipient list", BounceClass::BlockReputation),
+    ("smtp;540 5.7.1 <x@rambler.example>: recipient address rejected: Inactive", BounceClass::BlockReputation),
+    ("525 5.7.13 <x@example.net>: Recipient address rejected: User account disabled.", BounceClass::BlockReputation),
+    ("SMTP; 525 5.7.13 Disabled recipient address", BounceClass::BlockReputation),
+    (
+        "550 5.7.1 <x@example.com>: Recipient address rejected: Inactive MailBox, not poped for more than 6 months",
+        BounceClass::BlockReputation,
+    ),
     // more often said of headers
     ("501 Malformed address", BounceClass::PolicySender),
     // the codes and "try again later" say more than the sources do

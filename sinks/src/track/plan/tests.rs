@@ -91,9 +91,12 @@ fn the_policy_chooses_the_reaction() {
 
 #[test]
 fn people_who_cannot_be_addressed_get_no_call() {
-    for (namespace, id, end) in
-        [(Namespace::Email, "ab", Done::NoIdentifier), (Namespace::Id, ".", Done::UnusableId), (Namespace::Id, "..", Done::UnusableId)]
-    {
+    for (namespace, id, end) in [
+        (Namespace::Email, "ab", Done::NoIdentifier),
+        (Namespace::Id, ".", Done::UnusableId),
+        (Namespace::Id, "..", Done::UnusableId),
+        (Namespace::Id, "cio_ab", Done::UnusableId),
+    ] {
         let person = person(namespace, id);
         let step = run(&profile(person.clone(), None), &mut LedgerRecord::new(person), &rules(""), RECEIVED);
         assert_eq!(step, (vec![], Step::Done(end)));
