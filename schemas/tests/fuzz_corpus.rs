@@ -33,17 +33,17 @@ fn replay(target: &str, at_least: usize, promise: fn(&[u8])) {
 
 #[test]
 fn any_body_gives_an_event_and_its_row_or_a_reason() {
-    replay("event", 100, promises::event);
+    replay("event", 200, promises::event);
 }
 
 #[test]
 fn any_bytes_are_a_record_or_an_error() {
-    replay("records", 20, promises::records);
+    replay("records", 100, promises::records);
 }
 
 #[test]
 fn any_text_gets_a_verdict_and_guard_phrases_are_never_hard() {
-    replay("classify", 8, promises::classify);
+    replay("classify", 40, promises::classify);
 }
 
 #[test]
