@@ -141,8 +141,7 @@ fn unescape(literal: &str) -> Option<String> {
 
 /// A document without lone surrogates, which are valid in JSON and refused by most of its readers. They become U+FFFD; everything else stays.
 pub(crate) fn without_lone_surrogates(source: &str) -> Cow<'_, str> {
-    let may_have = memchr::memmem::find(source.as_bytes(), br"\ud").or_else(|| memchr::memmem::find(source.as_bytes(), br"\uD"));
-    if may_have.is_none() {
+    if memchr::memchr(b'\\', source.as_bytes()).is_none() || !source.contains(r"\ud") && !source.contains(r"\uD") {
         return Cow::Borrowed(source);
     }
     let mut mended = String::with_capacity(source.len());

@@ -65,8 +65,8 @@ impl Normaliser {
             href: event.text(Field::Href).map(|text| self.shown(text)).unwrap_or_default(),
             mailbox_provider: address.as_ref().map(Address::provider).unwrap_or_default(),
             email_hash: address.as_ref().and_then(|address| self.privacy.hash(address, event.time.seconds())).unwrap_or_default().into(),
+            metadata: self.metadata(&event, address.as_ref()).into(),
             recipient_domain: address.map(|address| address.domain().to_owned()).unwrap_or_default().into(),
-            metadata: self.metadata(&event).into(),
             source: received.source.as_str().into(),
             received_at: received.received_at,
             src_topic: position.topic.into(),
@@ -106,10 +106,10 @@ impl Normaliser {
     }
 
     /// What has no column, as one JSON object with sorted names. A name that stands both at the top and in `data` keeps both values.
-    fn metadata(&self, event: &Event<'_>) -> String {
+    fn metadata(&self, event: &Event<'_>, address: Option<&Address>) -> String {
         let mut rest: SmallVec<[Rest<'_>; 16]> = SmallVec::new();
         let mut masked = 0;
-        for member in event.members().filter(|member| !self.has_a_column(event, *member)) {
+        for member in event.members().filter(|member| !self.has_a_column(event, address, *member)) {
             let mut name = member.name.string().unwrap_or_default();
             if !is_word(&name) {
                 let shown = self.shown(name.clone());
@@ -161,14 +161,18 @@ impl Normaliser {
     }
 
     /// True if nothing is lost by leaving a member out: a column holds it, it is empty, or it must not be shown.
-    fn has_a_column(&self, event: &Event<'_>, member: Member<'_>) -> bool {
+    fn has_a_column(&self, event: &Event<'_>, address: Option<&Address>, member: Member<'_>) -> bool {
         let value = member.value;
         let Some(field) = member.field else { return value.is_null() };
         let in_payload = member.scope == event.payload();
         let in_identifiers = member.scope == event.identifiers();
         let is_text = || value.text().is_some();
         let is_id = || value.text().is_some_and(|text| event::is_id(&text));
-        let is_address = || value.text().is_some_and(|text| Address::read(&text).is_some());
+        // Mostly it is the address that was read already.
+        let is_address = || {
+            let known = |text: &str| address.is_some_and(|address| address.as_str() == text);
+            value.text().is_some_and(|text| known(&text) || Address::read(&text).is_some())
+        };
         let is_held = match field {
             Field::Data => member.scope == Scope::Top && value.is_object(),
             Field::Identifiers => in_payload && value.is_object(),
