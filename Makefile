@@ -21,7 +21,8 @@ demo: ## run everything on signed sample traffic; ONCE=1 checks the result and e
 test: ## every test, against real Kafka and the real ClickHouse engine
 	@$(LOCAL)/setup.sh
 	cargo test --workspace --locked --exclude aftersend-tests
-	cargo build --locked -p aftersend
+	@# With places at which tests can make it fail; other builds have none.
+	cargo build --locked -p aftersend --features failpoints
 	@# One at a time: each starts four services of its own, and some stop the whole world.
 	@$(LOCAL)/with-services.sh env RUST_TEST_THREADS=1 cargo test --locked -p aftersend-tests
 
@@ -34,9 +35,15 @@ check: ## formatting, lints, documentation, dependencies, licences, spelling
 	@deploy/check-dependencies.sh
 	@deploy/check.sh
 
-bench: ## every benchmark beside its baseline; figures go to target/bench/*.json
-	@$(LOCAL)/setup.sh tools
-	cargo bench --locked -p aftersend-schemas --bench normalise
+bench: ## every benchmark beside its baseline, figures in target/bench; SOAK=1: only ingest's long run
+	@$(LOCAL)/setup.sh bench
+	$(if $(SOAK)$(BENCH),,cargo bench --locked -p aftersend-schemas --bench normalise)
+	cargo build --release --locked -p aftersend
+	cargo build --release --locked -p aftersend-ingest --example echo
+	cargo bench --locked -p aftersend-tests --bench ingest --no-run
+	@# With SOAK there are 10,000 connections, and each end of one is a file.
+	@ulimit -Sn "$$(ulimit -Hn)"; $(LOCAL)/with-services.sh \
+		cargo bench --locked -p aftersend-tests --bench ingest -- $(if $(SOAK),--soak) $(BENCH)
 
 fuzz: ## look for input that breaks a promise: TARGET=event, records or classify; SECONDS=600
 	@cargo +nightly --version >/dev/null 2>&1 || { echo 'Fuzzing needs nightly Rust: rustup toolchain install nightly --profile minimal' >&2; exit 1; }

@@ -28,7 +28,8 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
             "no address is kept: a hard bounce gates its person whatever the address, and people known only by an address get no profile",
         ),
     }
-    let names: Vec<String> = Topics::new(&config.kafka.topic_prefix).specs().into_iter().map(|spec| spec.name).collect();
+    let specs = Topics::new(&config.kafka.topic_prefix).specs(config.max_record_bytes());
+    let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
     match check_topics(config, &names).await {
         Ok(()) => say(true, "kafka", &format!("{} topics with prefix {}", names.len(), config.kafka.topic_prefix)),
         Err(error) => say(false, "kafka", &error.to_string()),

@@ -14,6 +14,8 @@ const BAD_CONFIGURATION: u8 = 64;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    #[cfg(feature = "failpoints")]
+    let _faults = fail::FailScenario::setup();
     init_logs(args.log_format.into(), args.command.default_log_filter());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

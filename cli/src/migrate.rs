@@ -15,7 +15,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
 
 /// As [`run`], silently. Returns the number of topics that were created.
 pub async fn migrate(config: &Config) -> anyhow::Result<usize> {
-    let specs = Topics::new(&config.kafka.topic_prefix).specs();
+    let specs = Topics::new(&config.kafka.topic_prefix).specs(config.max_record_bytes());
     let created = create_topics(config, &specs).await?;
     let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
     check_until_known(config, &names).await?;

@@ -2,6 +2,7 @@
 
 use aftersend_ingest::{Ingest, IngestError};
 use aftersend_pipeline::config::{Config, ConfigError};
+use aftersend_pipeline::shutdown::Reloads;
 use aftersend_processor::{Processor, ProcessorError};
 use aftersend_sinks::clickhouse::{ClickHouseSink, ClickHouseSinkError};
 use aftersend_sinks::track::{TrackSink, TrackSinkError};
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Receives webhooks until `shutdown`.
 pub async fn ingest(config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    Ingest::bind(config)?.run(shutdown).await.context("ingest")
+    Ingest::bind(config)?.run(shutdown, Reloads::on_signal()?).await.context("ingest")
 }
 
 /// Folds and scores until `shutdown`.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build and the local services need and the machine lacks.
 #   setup.sh tools      packages of the operating system; checks Rust
+#   setup.sh bench      the same, and Node.js with npm, which only the benchmarks need
 #   setup.sh services   Kafka's jars and the Python environment with the ClickHouse engine, both under .local/
 #   setup.sh            both
 set -euo pipefail
@@ -45,6 +46,13 @@ need_build_tools() {
   else
     lack "OpenSSL headers" libssl-dev openssl-devel openssl@3
     lack "zlib headers" zlib1g-dev zlib-devel zlib
+  fi
+}
+
+# Any Node that runs npm: the recipe brings the one it is measured with.
+need_node() {
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    lack "Node.js and npm" "nodejs npm" "nodejs npm" node
   fi
 }
 
@@ -129,15 +137,16 @@ fetch_engine() {
 
 what=${1:-all}
 case $what in
-tools | services | all) ;;
-*) die "usage: setup.sh [tools|services]" ;;
+tools | bench | services | all) ;;
+*) die "usage: setup.sh [tools|bench|services]" ;;
 esac
 
 need_runtimes
 if [[ $what != services ]]; then need_build_tools; fi
+if [[ $what == bench ]]; then need_node; fi
 install_missing
 if [[ $what != services ]]; then check_rust; fi
-if [[ $what != tools ]]; then
+if [[ $what != tools && $what != bench ]]; then
   if kafka_is_ours; then fetch_jars; fi
   if clickhouse_is_ours; then fetch_engine; fi
 fi

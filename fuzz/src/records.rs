@@ -45,14 +45,14 @@ fn headers(data: &[u8]) {
     });
     match Dead::from_headers(lines.clone()) {
         Ok(dead) => {
-            let written = dead.to_headers();
+            let written: Vec<_> = dead.to_headers().collect();
             let read = Dead::from_headers(written.iter().map(|(name, value)| (*name, value.as_bytes())));
             assert_eq!(read, Ok(dead));
         }
         Err(error) => assert!(matches!(error, DecodeError::TooNew { found, known, .. } if found > known)),
     }
     let received = Received::from_headers(lines, 5);
-    let written = received.to_headers();
+    let written: Vec<_> = received.to_headers().collect();
     let read = Received::from_headers(written.iter().map(|(name, value)| (*name, value.as_bytes())), 6);
     assert_eq!(read, received);
 }

@@ -1,81 +1,86 @@
 //! How a request can end. Each ending has a status and a counter.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 
-/// The named endings of a webhook request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+/// Declares the endings once: variant, label and status.
+macro_rules! answers {
+    ($($(#[doc = $doc:literal])* $variant:ident = $label:literal, $status:ident;)*) => {
+        /// The named endings of a webhook request.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Answer { $($(#[doc = $doc])* $variant,)* }
+
+        impl Answer {
+            /// Every ending, for the counters to exist from the start.
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Label of the counter.
+            pub(crate) fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $label,)* }
+            }
+
+            /// 503 and 408 are tried again soon; 400, 401, 403, 404, 405, 429, 500 and 502 only after an hour.
+            pub(crate) fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)* }
+            }
+        }
+    };
+}
+
+answers! {
     /// In `raw`, on every in-sync replica.
-    Accepted,
+    Accepted = "accepted", OK;
     /// Signed, but not an event: in `dead`, on every in-sync replica.
-    Dead,
+    Dead = "dead", OK;
     /// A signature header is absent.
-    SignatureMissing,
+    SignatureMissing = "signature_missing", UNAUTHORIZED;
     /// A signature header is malformed, or no key made the signature.
-    SignatureWrong,
-    /// No source of that name.
-    UnknownSource,
+    SignatureWrong = "signature_wrong", UNAUTHORIZED;
+    /// Signed, but outside `ingest.timestamp_window`.
+    TimestampOutside = "timestamp_outside", UNAUTHORIZED;
+    /// The source's secret header or basic authentication is missing or wrong.
+    SecretWrong = "secret_wrong", UNAUTHORIZED;
+    /// The sender's address is not in `ingest.allowlist`.
+    AddressRefused = "address_refused", FORBIDDEN;
+    /// No source of that name or path.
+    UnknownSource = "unknown_source", NOT_FOUND;
+    /// A source's path, but no POST.
+    WrongMethod = "wrong_method", METHOD_NOT_ALLOWED;
     /// Above the hard limit: the one signed body that is refused.
-    TooLarge,
+    TooLarge = "too_large", PAYLOAD_TOO_LARGE;
     /// The client went away or broke off inside the body.
-    Incomplete,
+    Incomplete = "incomplete", REQUEST_TIMEOUT;
+    /// The body did not come within the request's budget.
+    TooSlow = "too_slow", SERVICE_UNAVAILABLE;
+    /// Too many requests, or bytes of bodies, in flight.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE;
+    /// Too many of them for one partition: its leader is away, or one key is too hot.
+    PartitionOverloaded = "partition_overloaded", SERVICE_UNAVAILABLE;
+    /// On a connection above `ingest.max_connections`.
+    TooManyConnections = "too_many_connections", SERVICE_UNAVAILABLE;
     /// The producer's queue is full.
-    QueueFull,
+    QueueFull = "queue_full", SERVICE_UNAVAILABLE;
     /// The brokers did not acknowledge within the request's budget.
-    NotAcknowledged,
+    NotAcknowledged = "not_acknowledged", SERVICE_UNAVAILABLE;
     /// The producer refused or gave up.
-    ProduceFailed,
+    ProduceFailed = "produce_failed", SERVICE_UNAVAILABLE;
+    /// A defect of ours.
+    Panicked = "panicked", SERVICE_UNAVAILABLE;
 }
 
 impl Answer {
-    /// Every ending, for the counters to exist from the start.
-    pub(crate) const ALL: [Self; 10] = [
-        Self::Accepted,
-        Self::Dead,
-        Self::SignatureMissing,
-        Self::SignatureWrong,
-        Self::UnknownSource,
-        Self::TooLarge,
-        Self::Incomplete,
-        Self::QueueFull,
-        Self::NotAcknowledged,
-        Self::ProduceFailed,
-    ];
-
-    /// Label of the counter.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Dead => "dead",
-            Self::SignatureMissing => "signature_missing",
-            Self::SignatureWrong => "signature_wrong",
-            Self::UnknownSource => "unknown_source",
-            Self::TooLarge => "too_large",
-            Self::Incomplete => "incomplete",
-            Self::QueueFull => "queue_full",
-            Self::NotAcknowledged => "not_acknowledged",
-            Self::ProduceFailed => "produce_failed",
+    /// `{"result":"accepted","ingest_id":"..."}`; the id is that of the record, where there is one.
+    pub(crate) fn response(self, ingest_id: Option<String>) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(self.status());
+        response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        if self == Self::WrongMethod {
+            response.insert_header((ALLOW, HeaderValue::from_static("POST")));
         }
-    }
-
-    fn status(self) -> StatusCode {
-        match self {
-            Self::Accepted | Self::Dead => StatusCode::OK,
-            Self::SignatureMissing | Self::SignatureWrong => StatusCode::UNAUTHORIZED,
-            Self::UnknownSource => StatusCode::NOT_FOUND,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            // 400 would make Customer.io wait an hour; 408 is under its plain backoff.
-            Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
-            // As is 503, unlike 429, 500 and 502.
-            Self::QueueFull | Self::NotAcknowledged | Self::ProduceFailed => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    pub(crate) fn response(self) -> HttpResponse {
-        let body = format!("{{\"result\":\"{}\"}}\n", self.as_str());
-        HttpResponse::build(self.status()).insert_header((CONTENT_TYPE, "application/json")).body(body)
+        response.body(match ingest_id {
+            Some(id) => format!("{{\"result\":\"{}\",\"ingest_id\":\"{id}\"}}\n", self.as_str()),
+            None => format!("{{\"result\":\"{}\"}}\n", self.as_str()),
+        })
     }
 }
 
@@ -84,12 +89,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_ending_but_a_wrong_signature_or_path_costs_an_hour() {
+    fn only_what_cannot_be_customer_io_costs_an_hour() {
         let one_hour = [400, 401, 402, 403, 404, 405, 410, 429, 500, 502, 521];
-        for answer in Answer::ALL {
-            let costs = one_hour.contains(&answer.status().as_u16());
-            let allowed = matches!(answer, Answer::SignatureMissing | Answer::SignatureWrong | Answer::UnknownSource);
-            assert_eq!(costs, allowed, "{answer:?}");
-        }
+        let costly: Vec<_> =
+            Answer::ALL.iter().filter(|answer| one_hour.contains(&answer.status().as_u16())).map(|answer| answer.as_str()).collect();
+        let refused = [
+            "signature_missing",
+            "signature_wrong",
+            "timestamp_outside",
+            "secret_wrong",
+            "address_refused",
+            "unknown_source",
+            "wrong_method",
+        ];
+        assert_eq!(costly, refused);
     }
 }

@@ -1,148 +1,251 @@
 //! One request, from its headers to its answer.
 
-use std::time::{Duration, Instant};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
 
-use actix_web::web::{self, Bytes, BytesMut};
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use aftersend_pipeline::unix_millis;
+use aftersend_pipeline::{record_headers, unix_millis};
 use aftersend_schemas::event::Event;
 use aftersend_schemas::headers::Received;
 use aftersend_schemas::identity::Subject;
-use aftersend_schemas::privacy::Privacy;
-use futures_util::StreamExt as _;
-use sha2::{Digest, Sha256};
+use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+use ring::digest::{SHA256, digest};
+use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
 
+use crate::admission::{Admission, BodyPermit, RequestPermit};
+use crate::allowlist::Published;
 use crate::answer::Answer;
+use crate::body::{self, Body, Limits};
+use crate::client_address::client_address;
+use crate::connections::Connection;
 use crate::metrics::IngestMetrics;
-use crate::publish::Publisher;
-use crate::signature::{HeaderError, SignatureHeaders, Verification};
-use crate::sources::{DEFAULT, Source, Sources};
+use crate::publish::{Destination, Outgoing, Publisher};
+use crate::rules::Rules;
+use crate::signature::{HeaderError, SignatureHeaders};
+use crate::sources::Source;
 
 /// Customer.io gives up after 4 s; an answer before that is a clean failure instead of an unknown.
 const BUDGET: Duration = Duration::from_millis(2_800);
-/// Above this not even the signature is worked out.
-const HARD_LIMIT_BYTES: usize = 64 * 1024 * 1024;
-/// Of a body above `max_body_bytes` this much goes to `dead`.
-const HEAD_BYTES: usize = 64 * 1024;
 /// Reason of a dead letter that holds only the head of a body.
 const BODY_TOO_LARGE: &str = "body_too_large";
+/// Reason of a dead letter whose body is compressed, or otherwise encoded: Customer.io documents none.
+const BODY_ENCODED: &str = "body_encoded";
 /// Longest `Content-Type` that is kept.
 const CONTENT_TYPE_BYTES: usize = 200;
 
 /// What every worker shares.
 pub(crate) struct Door {
-    pub(crate) sources: Sources,
+    pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) publisher: Publisher,
     pub(crate) metrics: IngestMetrics,
-    pub(crate) privacy: Privacy,
-    pub(crate) max_body_bytes: usize,
+    pub(crate) limits: Limits,
+    /// Cancelled when the connections are to be given up.
+    pub(crate) draining: CancellationToken,
 }
 
-/// A verified body: whole, or its head and full length.
-enum Body {
-    Whole(Bytes),
-    Head(Bytes, usize),
+/// A request for a source, with room for it.
+struct Admitted {
+    source: Arc<Source>,
+    rules: Arc<Rules>,
+    _permit: RequestPermit,
 }
 
-pub(crate) async fn receive(door: web::Data<Door>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    let deadline = Instant::now() + BUDGET;
-    let name = request.match_info().get("source").unwrap_or(DEFAULT);
-    let Some(source) = door.sources.get(name) else {
-        door.metrics.ended(None, Answer::UnknownSource);
-        return Answer::UnknownSource.response();
-    };
-    door.metrics.in_flight.inc();
-    let answer = door.accept(source, &request, payload, deadline).await.unwrap_or_else(|refused| refused);
-    door.metrics.in_flight.dec();
-    door.metrics.ended(Some(&source.name), answer);
-    answer.response()
+/// What became of a request, and its record's id if it has one.
+type Ending = (Answer, Option<String>);
+
+/// Handles one request. Always answers, within [`BUDGET`]: also when our own code panics.
+pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let handled = AssertUnwindSafe(door.handle(&request, payload)).catch_unwind().await;
+    // What the request had taken is given back by then: permits live in the future.
+    let (source, (answer, ingest_id)) = handled.unwrap_or((None, (Answer::Panicked, None)));
+    match source.or_else(|| door.rules.load().sources.find(request.path()).cloned()) {
+        Some(source) => source.metrics.ended(answer, unix_millis()),
+        None => door.metrics.unknown_ended(answer),
+    }
+    let mut response = answer.response(ingest_id);
+    if door.draining.is_cancelled() || answer == Answer::TooManyConnections {
+        response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    response
 }
 
 impl Door {
-    async fn accept(&self, source: &Source, request: &HttpRequest, payload: web::Payload, deadline: Instant) -> Result<Answer, Answer> {
-        let headers = SignatureHeaders::read(request.headers()).map_err(|error| match error {
-            HeaderError::Missing => Answer::SignatureMissing,
-            HeaderError::Malformed => Answer::SignatureWrong,
-        })?;
-        let verification = source.keys.begin(&headers);
-        let reading = read(payload, verification, self.max_body_bytes);
-        let (body, key) = tokio::time::timeout_at(deadline.into(), reading).await.map_err(|_| Answer::Incomplete)??;
-        self.metrics.matched(&source.name, key);
+    async fn handle(&self, request: &HttpRequest, payload: Payload) -> (Option<Arc<Source>>, Ending) {
+        let admitted = match self.admit(request) {
+            Ok(admitted) => admitted,
+            Err(refused) => return (None, (refused, None)),
+        };
+        let mut late = Answer::TooSlow;
+        let accepting = self.accept(&admitted, request, payload, &mut late);
+        let ending = match tokio::time::timeout(BUDGET, accepting).await {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(refused)) => (refused, None),
+            Err(_) => (late, None),
+        };
+        (Some(admitted.source), ending)
+    }
+
+    /// What can be said before the body.
+    fn admit(&self, request: &HttpRequest) -> Result<Admitted, Answer> {
+        let connection = request.conn_data::<Connection>();
+        if let Some(connection) = connection {
+            connection.is_used();
+        }
+        let rules = self.rules.load_full();
+        let source = rules.sources.find(request.path()).ok_or(Answer::UnknownSource)?.clone();
+        if request.method() != Method::POST {
+            return Err(Answer::WrongMethod);
+        }
+        if connection.is_some_and(|connection| connection.is_too_many) {
+            return Err(Answer::TooManyConnections);
+        }
+        let permit = self.admission.enter().map_err(|_| Answer::Overloaded)?;
+        if rules.allowlist.is_some() {
+            let peer = request.peer_addr().map(|address| address.ip());
+            let client = peer.and_then(|peer| client_address(peer, request.headers(), &rules.trusted_proxies));
+            if !rules.allows(client, source.region) {
+                return Err(Answer::AddressRefused);
+            }
+        }
+        if !source.secrets.are_in(request.headers()) {
+            return Err(Answer::SecretWrong);
+        }
+        Ok(Admitted { source, rules, _permit: permit })
+    }
+
+    /// Reads, verifies and keeps the body. `late` is what the answer will be if time runs out.
+    async fn accept(&self, admitted: &Admitted, request: &HttpRequest, payload: Payload, late: &mut Answer) -> Result<Ending, Answer> {
+        let source = &admitted.source;
+        let signature = match &source.keys {
+            None => None,
+            Some(keys) => {
+                let headers = SignatureHeaders::read(request.headers()).map_err(|error| match error {
+                    HeaderError::Missing => Answer::SignatureMissing,
+                    HeaderError::Malformed => Answer::SignatureWrong,
+                })?;
+                Some((headers, keys.begin(&headers)))
+            }
+        };
+        if declared_length(request).is_some_and(|length| length > self.limits.hard_limit_bytes as u64) {
+            return Err(Answer::TooLarge);
+        }
+        let (headers, mut verification) = signature.unzip();
+        let mut permit = self.admission.body();
+        let body = body::read(payload, verification.as_mut(), self.limits, &mut permit).await?;
+        let received_at = unix_millis();
+        if let Some(verification) = verification {
+            let key = verification.matching_key().ok_or(Answer::SignatureWrong)?;
+            if let Some(matches) = source.key_matches.get(key) {
+                matches.inc();
+            }
+        }
+        if let Some(headers) = headers {
+            let seconds = headers.seconds();
+            source.metrics.signature_age.observe(age_seconds(seconds, received_at));
+            if admitted.rules.window.is_some_and(|window| !window.contains(seconds, received_at)) {
+                return Err(Answer::TimestampOutside);
+            }
+        }
+        *late = Answer::NotAcknowledged;
+        #[cfg(feature = "failpoints")]
+        fail::fail_point!("ingest-verified");
 
         let received = Received {
             source: source.name.clone(),
             workspace: source.workspace.clone(),
-            received_at: unix_millis(),
-            signature_timestamp: headers.timestamp,
-            content_type: content_type(request),
+            received_at,
+            signature_timestamp: headers.map_or_else(String::new, |headers| headers.timestamp.to_owned()),
+            content_type: header_text(request, CONTENT_TYPE, CONTENT_TYPE_BYTES),
+            ingest_id: ingest_id(received_at),
         };
-        Ok(match body {
-            Body::Whole(bytes) => self.keep(&bytes, &received, deadline).await,
+        let answer = match body {
+            Body::Whole(bytes) => self.keep(&bytes, &received, admitted, is_encoded(request), permit).await?,
             Body::Head(head, length) => {
                 tracing::error!(
                     source.name,
                     body.bytes = length,
+                    received.ingest_id,
                     "a body is larger than ingest.max_body_bytes; its head is in the dead letters"
                 );
-                self.publisher.dead(&digest(&head), &head, &received, BODY_TOO_LARGE, deadline).await
+                self.dead(&head, &received, BODY_TOO_LARGE, permit).await?
             }
-        })
+        };
+        Ok((answer, Some(received.ingest_id)))
     }
 
-    async fn keep(&self, body: &[u8], received: &Received, deadline: Instant) -> Answer {
-        match Event::read(body) {
-            Ok(event) => {
-                let subject = Subject::of(&event, &self.privacy);
-                let answer = self.publisher.event(&subject.key(), body, received, deadline).await;
-                if answer == Answer::Accepted {
-                    self.metrics.body_bytes.inc_by(body.len() as u64);
-                }
-                answer
-            }
-            Err(reason) => self.publisher.dead(&digest(body), body, received, &reason.to_string(), deadline).await,
+    async fn keep(
+        &self,
+        body: &[u8],
+        received: &Received,
+        admitted: &Admitted,
+        is_encoded: bool,
+        permit: BodyPermit,
+    ) -> Result<Answer, Answer> {
+        let event = match Event::read(body) {
+            Ok(event) => event,
+            Err(_) if is_encoded => return self.dead(body, received, BODY_ENCODED, permit).await,
+            Err(reason) => return self.dead(body, received, &reason.to_string(), permit).await,
+        };
+        if let Some(seconds) = event.time.seconds() {
+            admitted.source.metrics.event_age.observe(age_seconds(seconds, received.received_at));
         }
+        let subject = Subject::of(&event, &admitted.rules.privacy);
+        let headers = record_headers::raw(received);
+        self.publish(Destination::Raw, &subject.key(), body, headers, received, permit).await?;
+        self.metrics.body_bytes.inc_by(body.len() as u64);
+        Ok(Answer::Accepted)
+    }
+
+    /// Keeps what is no event, with the reason. Copies of a body meet in one partition.
+    async fn dead(&self, body: &[u8], received: &Received, reason: &str, permit: BodyPermit) -> Result<Answer, Answer> {
+        let key = hex::encode(digest(&SHA256, body));
+        let headers = record_headers::dead_letter_from_request(received, reason);
+        self.publish(Destination::Dead, &key, body, headers, received, permit).await?;
+        Ok(Answer::Dead)
+    }
+
+    async fn publish(
+        &self,
+        to: Destination,
+        key: &str,
+        value: &[u8],
+        headers: rdkafka::message::OwnedHeaders,
+        received: &Received,
+        mut permit: BodyPermit,
+    ) -> Result<(), Answer> {
+        permit.enter_lane(key.as_bytes()).map_err(|_| Answer::PartitionOverloaded)?;
+        let record = Outgoing { key, value, headers, received_at: received.received_at };
+        self.publisher.write(to, record, permit).await
     }
 }
 
-/// Reads and verifies a body. Beyond `limit` only its head is held.
-async fn read(mut payload: web::Payload, mut verification: Verification, limit: usize) -> Result<(Body, usize), Answer> {
-    let mut kept = BytesMut::new();
-    let mut first: Option<Bytes> = None;
-    let mut length = 0;
-    while let Some(piece) = payload.next().await {
-        let piece = piece.map_err(|_| Answer::Incomplete)?;
-        length += piece.len();
-        if length > HARD_LIMIT_BYTES {
-            return Err(Answer::TooLarge);
-        }
-        verification.update(&piece);
-        if length > limit {
-            if let Some(first) = first.take() {
-                kept.extend_from_slice(&first);
-            }
-            kept.extend_from_slice(&piece[..piece.len().min(HEAD_BYTES.saturating_sub(kept.len()))]);
-            kept.truncate(HEAD_BYTES);
-        } else if kept.is_empty() && first.is_none() {
-            // Most bodies come in one piece and need no copy.
-            first = Some(piece);
-        } else {
-            if let Some(first) = first.take() {
-                kept.extend_from_slice(&first);
-            }
-            kept.extend_from_slice(&piece);
-        }
-    }
-    let key = verification.matching_key().ok_or(Answer::SignatureWrong)?;
-    let bytes = first.unwrap_or_else(|| kept.freeze());
-    Ok((if length > limit { Body::Head(bytes, length) } else { Body::Whole(bytes) }, key))
+/// Sortable by time, unique without coordination.
+fn ingest_id(now: i64) -> String {
+    Ulid::from_parts(u64::try_from(now).unwrap_or_default(), rand::random()).to_string()
 }
 
-/// Key of a body that has no other: copies of it meet in one partition.
-fn digest(body: &[u8]) -> String {
-    hex::encode(Sha256::digest(body))
+/// From a time in Unix seconds to `now` in Unix milliseconds. Times to come have no age.
+fn age_seconds(seconds: i64, now: i64) -> f64 {
+    now.saturating_sub(seconds.saturating_mul(1_000)).max(0) as f64 / 1_000.0
 }
 
-fn content_type(request: &HttpRequest) -> String {
-    let value = request.headers().get(actix_web::http::header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
-    String::from_utf8_lossy(&value[..value.len().min(CONTENT_TYPE_BYTES)]).into_owned()
+fn declared_length(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn is_encoded(request: &HttpRequest) -> bool {
+    request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn header_text(request: &HttpRequest, name: HeaderName, most: usize) -> String {
+    let value = request.headers().get(name).map(|value| value.as_bytes()).unwrap_or_default();
+    String::from_utf8_lossy(&value[..value.len().min(most)]).into_owned()
 }

@@ -1,17 +1,29 @@
 //! The HTTP door: verifies each webhook over its raw bytes, writes it to Kafka, and answers once the brokers have it.
 //!
 //! ```text
-//! request ─▶ signature (401) ─▶ size (413, or dead) ─▶ JSON object? ─▶ raw or dead ─▶ delivery report ─▶ 200
-//!                                                                             └─ full, late, failed ─▶ 503
+//! request ─▶ source (404) ─▶ room (503) ─▶ signature (401) ─▶ size (413, or dead) ─▶ JSON object? ─▶ raw or dead ─▶ delivery report ─▶ 200
+//!                                                                                                └─ full, late, failed ─▶ 503
 //! ```
 
+mod admission;
+mod allowlist;
 mod answer;
+mod body;
+mod client_address;
+mod connections;
 mod door;
+mod handover;
 mod metrics;
 mod publish;
+mod reload;
+mod rules;
+mod secrets;
+pub mod server;
 mod service;
 mod signature;
 mod sources;
+mod tls;
+mod watch;
 
 pub use service::{Ingest, IngestError};
 pub use signature::{HeaderError, SignatureHeaders, SigningKeys};

@@ -3,24 +3,84 @@
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::Config;
-use aftersend_pipeline::dead_letter;
 use aftersend_pipeline::kafka::producer_config;
-use aftersend_schemas::headers::Received;
 use aftersend_schemas::topics::Topics;
+use prometheus::IntCounter;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::OwnedHeaders;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::message::{DeliveryResult, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::oneshot;
 
+use crate::admission::BodyPermit;
 use crate::answer::Answer;
 use crate::metrics::IngestMetrics;
 
 /// How long the client goes on trying after the request was answered 503. The record may still be written then: counted as late.
 const DELIVERY_TIMEOUT_MS: u32 = 10_000;
 
-#[derive(Clone)]
+/// A record as it is handed over; the client copies it.
+pub(crate) struct Outgoing<'r> {
+    pub(crate) key: &'r str,
+    pub(crate) value: &'r [u8],
+    pub(crate) headers: OwnedHeaders,
+    /// Unix milliseconds.
+    pub(crate) received_at: i64,
+}
+
+/// Where a record goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Destination {
+    Raw,
+    Dead,
+}
+
+/// Travels with a record through the client. Whoever waits may have gone; the bytes count as in flight until the client lets go of them.
+struct Ticket {
+    delivered: oneshot::Sender<Result<(), KafkaError>>,
+    permit: BodyPermit,
+}
+
+/// Receives delivery reports, on the client's own thread.
+struct Reports {
+    late: IntCounter,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::error!(facility, "{message}");
+            }
+            RDKafkaLogLevel::Warning => tracing::warn!(facility, "{message}"),
+            _ => tracing::debug!(facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka client");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Self::DeliveryOpaque) {
+        let Ticket { delivered, permit } = *ticket;
+        // Before the answer, which may bring the next request at once.
+        drop(permit);
+        let result = result.as_ref().map(|_| ()).map_err(|(error, _)| error.clone());
+        if let Err(Ok(())) = delivered.send(result) {
+            self.late.inc();
+        }
+    }
+}
+
+/// Writes records and waits for the brokers.
 pub(crate) struct Publisher {
-    producer: FutureProducer,
+    producer: ThreadedProducer<Reports>,
     raw: String,
     dead: String,
     metrics: IngestMetrics,
@@ -29,55 +89,51 @@ pub(crate) struct Publisher {
 impl Publisher {
     pub(crate) fn new(config: &Config, metrics: IngestMetrics) -> KafkaResult<Self> {
         let topics = Topics::new(&config.kafka.topic_prefix);
-        let producer = producer_config(config, "ingest", DELIVERY_TIMEOUT_MS).create()?;
+        let mut client = producer_config(config, "ingest", DELIVERY_TIMEOUT_MS);
+        // Batching follows the load: a record that finds the connection idle leaves at once, and while requests are under way what arrives
+        // makes the next batch.
+        client.set("linger.ms", "0").set("max.in.flight.requests.per.connection", "2");
+        let producer = client.create_with_context(Reports { late: metrics.late.clone() })?;
         Ok(Self { producer, raw: topics.raw(), dead: topics.dead(), metrics })
     }
 
-    /// Writes an event and waits for the brokers, until `deadline`.
-    pub(crate) async fn event(&self, key: &str, body: &[u8], received: &Received, deadline: Instant) -> Answer {
-        let headers = received.to_headers();
-        let headers = dead_letter::owned(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
-        self.write(&self.raw, key, body, headers, received.received_at, deadline, Answer::Accepted).await
-    }
-
-    /// Writes what is no event, with the reason.
-    pub(crate) async fn dead(&self, key: &str, body: &[u8], received: &Received, reason: &str, deadline: Instant) -> Answer {
-        let headers = dead_letter::from_request(received, reason);
-        self.write(&self.dead, key, body, headers, received.received_at, deadline, Answer::Dead).await
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of one record, the deadline and the answer if all goes well")]
-    async fn write(&self, topic: &str, key: &str, body: &[u8], headers: OwnedHeaders, at: i64, deadline: Instant, done: Answer) -> Answer {
-        let record = FutureRecord::to(topic).key(key).payload(body).timestamp(at).headers(headers);
-        let mut report = match self.producer.send_result(record) {
-            Ok(report) => report,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => return Answer::QueueFull,
-            Err((error, _)) => {
-                tracing::error!(%error, topic, bytes = body.len(), "the producer refused a record");
-                return Answer::ProduceFailed;
-            }
+    /// Writes a record and waits for every in-sync replica to have it. Dropping the future leaves the record in the client.
+    pub(crate) async fn write(&self, to: Destination, record: Outgoing<'_>, permit: BodyPermit) -> Result<(), Answer> {
+        let topic = match to {
+            Destination::Raw => &self.raw,
+            Destination::Dead => &self.dead,
         };
         let started = Instant::now();
-        match tokio::time::timeout_at(deadline.into(), &mut report).await {
-            Ok(Ok(Ok(_))) => {
-                self.metrics.acknowledge_seconds.observe(started.elapsed().as_secs_f64());
-                done
-            }
-            Ok(Ok(Err((error, _)))) => {
-                tracing::warn!(%error, topic, "a record was not delivered");
-                Answer::ProduceFailed
-            }
-            Ok(Err(_)) => Answer::ProduceFailed,
-            Err(_) => {
-                let late = self.metrics.late.clone();
-                tokio::spawn(async move {
-                    if matches!(report.await, Ok(Ok(_))) {
-                        late.inc();
-                    }
-                });
-                Answer::NotAcknowledged
+        let (delivered, report) = oneshot::channel();
+        let base = BaseRecord::with_opaque_to(topic, Box::new(Ticket { delivered, permit }))
+            .key(record.key)
+            .payload(record.value)
+            .timestamp(record.received_at)
+            .headers(record.headers);
+        match self.producer.send(base) {
+            Ok(()) => {}
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => return Err(Answer::QueueFull),
+            Err((error, _)) => {
+                tracing::error!(%error, topic, bytes = record.value.len(), "the producer refused a record");
+                return Err(Answer::ProduceFailed);
             }
         }
+        match report.await {
+            Ok(Ok(())) => {
+                self.metrics.acknowledge_seconds.observe(started.elapsed().as_secs_f64());
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, topic, "a record was not delivered");
+                Err(Answer::ProduceFailed)
+            }
+            Err(_) => Err(Answer::ProduceFailed),
+        }
+    }
+
+    /// Records that the client holds.
+    pub(crate) fn queued(&self) -> i32 {
+        self.producer.in_flight_count()
     }
 
     /// Waits for what is still queued. Blocks.

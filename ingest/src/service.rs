@@ -1,24 +1,42 @@
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::{App, HttpServer, web};
+use actix_server::ServerHandle;
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Payload};
 use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::kafka::{TopicError, wait_for_topics};
-use aftersend_pipeline::telemetry::{AdminError, Latch, Metrics, Readiness, serve};
+use aftersend_pipeline::shutdown::Reloads;
+use aftersend_pipeline::telemetry::{AdminError, Latch, Metrics, Readiness, serve_on};
 use aftersend_schemas::topics::Topics;
+use arc_swap::ArcSwap;
 use rdkafka::error::KafkaError;
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::Admission;
+use crate::body::Limits;
+use crate::connections::Connections;
 use crate::door::{Door, receive};
+use crate::handover::{self, Offer, Ports, Predecessor};
 use crate::metrics::IngestMetrics;
 use crate::publish::Publisher;
-use crate::sources::Sources;
+use crate::reload::reload;
+use crate::rules::Rules;
+use crate::server;
+use crate::sources::PATH;
+use crate::tls::Certificates;
+use crate::watch::watch;
 
-const PATH: &str = "/v1/webhooks/customerio/reporting";
-/// Clients that reuse a connection just closed report a failed delivery, so connections are kept for longer than theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(120);
-/// Requests in flight at shutdown get this long; their own budget is shorter.
-const DRAIN_SECONDS: u64 = 5;
+/// Certificates are looked at so often.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
+/// Connections accepted above `ingest.max_connections`, so that their requests can be answered.
+const SPARE_CONNECTIONS: usize = 512;
+/// Open files beside connections: Kafka, logs, the admin pages.
+const OTHER_FILES: usize = 256;
 
 /// Why ingest cannot start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +45,26 @@ pub enum IngestError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The port is taken, or not ours to take.
-    #[error("cannot listen on {address}: {source}; set ingest.listen to a free address")]
+    #[error("cannot listen on {address}: {source}; set {key} to a free address")]
     Listen {
+        /// Which one.
+        key: &'static str,
         /// As configured.
         address: SocketAddr,
         /// Why.
         source: std::io::Error,
     },
+    /// The ports cannot be taken from, or offered to, another process.
+    #[error("cannot use {path} for the hand-over: {source}; set ingest.handover to a path in a directory of this user's own", path = path.display())]
+    Handover {
+        /// As configured.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The TLS library refuses its settings.
+    #[error("cannot serve TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// See [`AdminError`].
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -51,19 +82,41 @@ pub enum IngestError {
 /// A bound ingest, not yet serving.
 pub struct Ingest {
     config: Config,
-    listener: TcpListener,
+    ports: Ports,
     address: SocketAddr,
+    predecessor: Option<Predecessor>,
+    certificates: Option<Certificates>,
+}
+
+/// Why a running ingest ends.
+enum End {
+    /// It was asked to.
+    Shutdown,
+    /// Another process has its ports and is ready.
+    Taken,
 }
 
 impl Ingest {
-    /// Checks what can be checked and takes the port.
+    /// Checks what can be checked, and takes the ports: from the running ingest at `ingest.handover`, if there is one.
     pub fn bind(config: &Config) -> Result<Self, IngestError> {
         config.require_sources()?;
-        let address = config.ingest.listen_address()?;
-        let listen = |source| IngestError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { config: config.clone(), listener, address })
+        let certificates = config.ingest.tls.as_ref().map(Certificates::new).transpose()?;
+        let inherited = match &config.ingest.handover {
+            Some(path) => handover::take(path).map_err(|source| IngestError::Handover { path: path.clone(), source })?,
+            None => None,
+        };
+        let (inherited, predecessor) = inherited.unzip();
+        let (listen, admin) = inherited.map(|ports| (ports.listen, ports.admin)).unzip();
+        let ports = Ports {
+            listen: port("ingest.listen", config.ingest.listen_address()?, listen)?,
+            admin: port("ingest.admin", config.ingest.admin_address()?, admin)?,
+        };
+        let address = ports.listen.local_addr().map_err(|source| IngestError::Listen {
+            key: "ingest.listen",
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            source,
+        })?;
+        Ok(Self { config: config.clone(), ports, address, predecessor, certificates })
     }
 
     /// Where it listens (port 0 in the configuration chooses one).
@@ -71,61 +124,154 @@ impl Ingest {
         self.address
     }
 
-    /// Serves until `shutdown`, then answers what is in flight and flushes what is queued.
+    /// Serves until `shutdown`, or until another process takes over; then drains, answers what is in flight and flushes what is queued.
     ///
     /// Kafka need not be there at the start: requests get 503 until it is, since a refused connection would cost an hour.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), IngestError> {
-        let config = self.config;
-        let metrics = Metrics::new();
-        let readiness = Readiness::default();
-        let sources = Sources::new(&config.sources);
-        let ingest_metrics = IngestMetrics::new(&metrics, &sources);
-        let publisher = Publisher::new(&config, ingest_metrics.clone()).map_err(IngestError::Producer)?;
-        let privacy = config.privacy.privacy()?;
-        let max_body_bytes = config.ingest.max_body_bytes;
-        let door = web::Data::new(Door { sources, publisher: publisher.clone(), metrics: ingest_metrics, privacy, max_body_bytes });
-        let (admin_address, admin) = serve(config.ingest.admin_address()?, metrics, readiness.clone())?;
+    pub async fn run(self, shutdown: CancellationToken, mut reloads: Reloads) -> Result<(), IngestError> {
+        let Self { config, ports, address, predecessor, mut certificates } = self;
+        allow_open_files(config.ingest.max_connections);
+        let (metrics, readiness) = (Metrics::new(), Readiness::default());
+        let ingest_metrics = IngestMetrics::new(&metrics);
+        let published = Arc::default();
+        let door = Data::new(Door {
+            rules: ArcSwap::from_pointee(Rules::new(&config, &published, &ingest_metrics)?),
+            published,
+            admission: Admission::new(&config.ingest),
+            publisher: Publisher::new(&config, ingest_metrics.clone()).map_err(IngestError::Producer)?,
+            metrics: ingest_metrics.clone(),
+            limits: Limits { max_body_bytes: config.ingest.max_body_bytes, hard_limit_bytes: config.ingest.hard_limit_bytes },
+            draining: CancellationToken::new(),
+        });
+        let connections = Connections::new(config.ingest.max_connections, ingest_metrics);
+        let latch = readiness.latch();
+        let offered = config.ingest.handover.is_some().then(|| ports.try_clone()).transpose().map_err(IngestError::Server)?;
+        let (admin_address, admin) = serve_on(ports.admin, config.ingest.admin_address()?, metrics, readiness.clone())?;
 
-        let server =
-            HttpServer::new(move || App::new().app_data(door.clone()).service(web::resource(paths()).route(web::post().to(receive))))
-                .keep_alive(KEEP_ALIVE)
-                .shutdown_timeout(DRAIN_SECONDS)
-                .disable_signals()
-                .listen(self.listener)
-                .map_err(|source| IngestError::Listen { address: self.address, source })?
-                .run();
+        let tls = certificates.as_ref().map(Certificates::server_config).transpose()?;
+        let shared = door.clone();
+        let handler = move |request: HttpRequest, payload: Payload| receive(shared.clone(), request, payload);
+        let server = server::serve(ports.listen, tls, config.ingest.max_connections + SPARE_CONNECTIONS, handler, connections.clone());
+        let server = server.map_err(|source| IngestError::Listen { key: "ingest.listen", address, source })?;
         let handle = server.handle();
         let mut serving = tokio::spawn(server);
-        tracing::info!(address = %self.address, path = PATH, admin = %admin_address, sources = config.sources.len(), "ingest is listening");
+        let watching = tokio::spawn(watch(door.clone()));
+        tracing::info!(%address, path = PATH, admin = %admin_address, sources = config.sources.len(), "ingest is listening");
 
-        let checked = check_until_reachable(&config, readiness.latch(), &shutdown);
-        let ended = tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
-            result = async { checked.await?; std::future::pending().await } => result,
-            result = &mut serving => Err(IngestError::Server(result.unwrap_or_else(|error| Err(std::io::Error::other(error))).err().unwrap_or_else(|| std::io::Error::other("ended early")))),
+        let mut taken = pin!(ready_until_taken(&config, latch, offered, predecessor, &shutdown));
+        let mut certificates_tick = interval(CERTIFICATES_EVERY);
+        let ended = loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break Ok(End::Shutdown),
+                result = &mut taken => break result.map(|()| End::Taken),
+                () = reloads.next() => {
+                    reload(&config, &door);
+                    certificates.iter_mut().for_each(Certificates::refresh);
+                }
+                _ = certificates_tick.tick() => certificates.iter_mut().for_each(Certificates::refresh),
+                result = &mut serving => break Err(IngestError::Server(ended_early(result))),
+            }
         };
         readiness.drain();
+        door.draining.cancel();
+        if let Ok(end) = &ended {
+            drain(end, config.ingest.drain.0, &handle, &admin, &connections, taken).await;
+        }
         handle.stop(true).await;
-        let flushed = tokio::task::spawn_blocking(move || publisher.flush(Duration::from_secs(10))).await;
+        let flushed = tokio::task::spawn_blocking(move || door.publisher.flush(Duration::from_secs(10))).await;
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("some records were still queued; their requests were answered 503");
         }
+        watching.abort();
         admin.stop(false).await;
-        ended
+        ended.map(|_| ())
     }
 }
 
-/// The short path and the path of each source, with or without a slash at the end: a slash too many must not cost an hour.
-fn paths() -> [String; 4] {
-    [PATH.to_owned(), format!("{PATH}/"), format!("{PATH}/{{source}}"), format!("{PATH}/{{source}}/")]
+/// An inherited socket, if it listens where the configuration says; else a new one.
+fn port(key: &'static str, address: SocketAddr, inherited: Option<TcpListener>) -> Result<TcpListener, IngestError> {
+    let fits = |bound: SocketAddr| bound == address || (address.port() == 0 && bound.ip() == address.ip());
+    match inherited {
+        Some(listener) if listener.local_addr().is_ok_and(fits) => Ok(listener),
+        _ => TcpListener::bind(address).map_err(|source| IngestError::Listen { key, address, source }),
+    }
 }
 
-/// Holds readiness back until the topics have been seen to be safe. Until then requests are answered 503.
-async fn check_until_reachable(config: &Config, latch: Latch, shutdown: &CancellationToken) -> Result<(), IngestError> {
+/// Holds readiness back until the topics have been seen to be safe (until then requests are answered 503), sends the predecessor away, and offers the
+/// ports in turn. Returns when they are taken.
+async fn ready_until_taken(
+    config: &Config,
+    latch: Latch,
+    ports: Option<Ports>,
+    predecessor: Option<Predecessor>,
+    shutdown: &CancellationToken,
+) -> Result<(), IngestError> {
     let topics = Topics::new(&config.kafka.topic_prefix);
-    if wait_for_topics(config, &[topics.raw(), topics.dead()], shutdown).await? {
+    if !wait_for_topics(config, &[topics.raw(), topics.dead()], shutdown).await? {
+        return std::future::pending().await;
+    }
+    let Some((path, ports)) = config.ingest.handover.as_ref().zip(ports) else {
         latch.release();
         tracing::info!("ingest is ready");
+        return std::future::pending().await;
+    };
+    let failed = |source| IngestError::Handover { path: path.clone(), source };
+    let offer = Offer::new(path, ports).map_err(failed)?;
+    latch.release();
+    tracing::info!(handover = %path.display(), "ingest is ready");
+    if let Some(predecessor) = predecessor {
+        // If it has gone by itself there is nobody to send away.
+        let _ = predecessor.leave();
     }
-    Ok(())
+    offer.until_taken().await.map_err(failed)
+}
+
+/// Goes on answering, each time with `Connection: close`, so that clients leave by themselves.
+///
+/// After a shutdown the port stays open for the whole time, since balancers need a while to see that this replica is not ready. Once another process
+/// has it, there is nothing to wait for but the connections that are open.
+async fn drain<T>(
+    end: &End,
+    limit: Duration,
+    server: &ServerHandle,
+    admin: &actix_web::dev::ServerHandle,
+    connections: &Connections,
+    taken: Pin<&mut T>,
+) where
+    T: Future<Output = Result<(), IngestError>>,
+{
+    let deadline = tokio::time::Instant::now() + limit;
+    let is_taken = match end {
+        End::Taken => true,
+        End::Shutdown => tokio::time::timeout_at(deadline, taken).await.is_ok_and(|result| result.is_ok()),
+    };
+    if is_taken {
+        server.pause().await;
+        // The other process answers from now on.
+        admin.stop(false).await;
+        tracing::info!(connections = connections.count(), "another process has taken over");
+        let _ = tokio::time::timeout_at(deadline, connections.all_closed()).await;
+    }
+}
+
+fn ended_early(result: Result<std::io::Result<()>, tokio::task::JoinError>) -> std::io::Error {
+    match result {
+        Ok(Ok(())) => std::io::Error::other("ended early"),
+        Ok(Err(error)) => error,
+        Err(error) => std::io::Error::other(error),
+    }
+}
+
+/// Raises the limit of open files as far as the system lets us.
+fn allow_open_files(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = (connections + SPARE_CONNECTIONS + OTHER_FILES) as u64;
+    let now = getrlimit(Resource::Nofile);
+    if now.current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    let most = now.maximum.map_or(needed, |maximum| maximum.min(needed));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: now.maximum });
+    if raised.is_err() || most < needed {
+        tracing::warn!(limit = most, needed, "the limit of open files is below ingest.max_connections: raise it (ulimit -n, LimitNOFILE)");
+    }
 }

@@ -1,21 +1,22 @@
 //! `v0:<timestamp>:<body>` under HMAC-SHA256, over the bytes as they came, compared in constant time.
 
 use actix_web::http::header::HeaderMap;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use ring::hmac;
+use smallvec::SmallVec;
+use subtle::ConstantTimeEq as _;
 
 const SIGNATURE: &str = "x-cio-signature";
 const TIMESTAMP: &str = "x-cio-timestamp";
 
 /// The live keys of a source, ready to be fed.
 #[derive(Clone)]
-pub struct SigningKeys(Vec<Hmac<Sha256>>);
+pub struct SigningKeys(Vec<hmac::Key>);
 
 /// What the request claims. Nothing in here is trusted yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignatureHeaders {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignatureHeaders<'r> {
     /// Decimal digits, as sent.
-    pub timestamp: String,
+    pub timestamp: &'r str,
     signature: [u8; 32],
 }
 
@@ -28,23 +29,29 @@ pub enum HeaderError {
     Malformed,
 }
 
-impl SignatureHeaders {
+impl<'r> SignatureHeaders<'r> {
     /// Takes the two headers from a request.
-    pub fn read(headers: &HeaderMap) -> Result<Self, HeaderError> {
+    pub fn read(headers: &'r HeaderMap) -> Result<Self, HeaderError> {
         let timestamp = only(headers, TIMESTAMP)?;
         let signature = only(headers, SIGNATURE)?;
         Self::parse(timestamp, signature)
     }
 
     /// Reads the texts of the two headers.
-    pub fn parse(timestamp: &[u8], signature: &[u8]) -> Result<Self, HeaderError> {
+    pub fn parse(timestamp: &'r [u8], signature: &[u8]) -> Result<Self, HeaderError> {
         let timestamp = timestamp.trim_ascii();
         if timestamp.is_empty() || timestamp.len() > 20 || !timestamp.iter().all(u8::is_ascii_digit) {
             return Err(HeaderError::Malformed);
         }
         let mut decoded = [0; 32];
         hex::decode_to_slice(signature.trim_ascii(), &mut decoded).map_err(|_| HeaderError::Malformed)?;
-        Ok(Self { timestamp: String::from_utf8_lossy(timestamp).into_owned(), signature: decoded })
+        let timestamp = str::from_utf8(timestamp).map_err(|_| HeaderError::Malformed)?;
+        Ok(Self { timestamp, signature: decoded })
+    }
+
+    /// The time as Unix seconds; what is beyond 64 bits is at their end.
+    pub fn seconds(&self) -> i64 {
+        self.timestamp.parse().unwrap_or(i64::MAX)
     }
 }
 
@@ -60,25 +67,25 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a [u8], HeaderError>
 impl SigningKeys {
     /// Keys as the bytes of the text that Customer.io shows; they are not decoded.
     pub fn new<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Self {
-        // HMAC takes keys of any length.
-        Self(keys.filter_map(|key| Hmac::new_from_slice(key).ok()).collect())
+        Self(keys.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect())
     }
 
     /// Begins a verification; the body is fed piece by piece.
-    pub fn begin(&self, headers: &SignatureHeaders) -> Verification {
-        let mut macs = self.0.clone();
-        for mac in &mut macs {
+    pub fn begin(&self, headers: &SignatureHeaders<'_>) -> Verification {
+        let begin = |key| {
+            let mut mac = hmac::Context::with_key(key);
             mac.update(b"v0:");
             mac.update(headers.timestamp.as_bytes());
             mac.update(b":");
-        }
-        Verification { macs, signature: headers.signature }
+            mac
+        };
+        Verification { macs: self.0.iter().map(begin).collect(), signature: headers.signature }
     }
 }
 
 /// A verification under way. Memory does not grow with the body.
 pub struct Verification {
-    macs: Vec<Hmac<Sha256>>,
+    macs: SmallVec<[hmac::Context; 1]>,
     signature: [u8; 32],
 }
 
@@ -94,7 +101,7 @@ impl Verification {
     pub fn matching_key(self) -> Option<usize> {
         let signature = self.signature;
         self.macs.into_iter().enumerate().fold(None, |found, (index, mac)| {
-            let matches = mac.verify_slice(&signature).is_ok();
+            let matches = bool::from(mac.sign().as_ref().ct_eq(&signature));
             found.or(matches.then_some(index))
         })
     }

@@ -2,10 +2,10 @@
 
 pub mod config;
 pub mod consumer;
-pub mod dead_letter;
 pub mod kafka;
 pub mod offsets;
 pub mod record;
+pub mod record_headers;
 pub mod retry;
 pub mod shutdown;
 pub mod supervise;

@@ -1,7 +1,33 @@
 //! Signals to a token that every service watches.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Requests to read the configuration again.
+pub struct Reloads(Option<Signal>);
+
+impl Reloads {
+    /// One for every SIGHUP. From then on the signal does not end the process any more.
+    pub fn on_signal() -> std::io::Result<Self> {
+        Ok(Self(Some(signal(SignalKind::hangup())?)))
+    }
+
+    /// None at all.
+    pub fn never() -> Self {
+        Self(None)
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        let asked = match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if asked.is_none() {
+            std::future::pending().await
+        }
+    }
+}
 
 /// A token that is cancelled by the first SIGINT or SIGTERM. A second one ends the process at once.
 pub fn on_signal() -> std::io::Result<CancellationToken> {

@@ -1,5 +1,7 @@
 //! Names of the record headers, and the two sets of them that travel: on `raw` and on `dead`.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 
 use crate::versioned::DecodeError;
@@ -14,6 +16,8 @@ pub const RECEIVED_AT: &str = "received_at";
 pub const SIGNATURE_TIMESTAMP: &str = "signature_timestamp";
 /// `Content-Type` as it came.
 pub const CONTENT_TYPE: &str = "content_type";
+/// Id that ingest gave the request; its answer names it too.
+pub const INGEST_ID: &str = "ingest_id";
 /// Version of the headers of `dead`; absent means 1.
 pub const DEAD_VERSION: &str = "dead_version";
 /// Why a record is in `dead`: a short fixed word.
@@ -43,18 +47,24 @@ pub struct Received {
     pub signature_timestamp: String,
     /// `Content-Type` as it came; empty if there was none.
     pub content_type: String,
+    /// ULID that ingest gave the request and named in its answer; empty in records of earlier releases.
+    #[schemars(default, skip_serializing_if = "String::is_empty")]
+    pub ingest_id: String,
 }
 
 impl Received {
     /// As header names and values, in a fixed order.
-    pub fn to_headers(&self) -> [(&'static str, String); 5] {
+    pub fn to_headers(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let ingest_id = (!self.ingest_id.is_empty()).then(|| (INGEST_ID, self.ingest_id.as_str().into()));
         [
-            (SOURCE, self.source.clone()),
-            (WORKSPACE, self.workspace.clone()),
-            (RECEIVED_AT, self.received_at.to_string()),
-            (SIGNATURE_TIMESTAMP, self.signature_timestamp.clone()),
-            (CONTENT_TYPE, self.content_type.clone()),
+            (SOURCE, self.source.as_str().into()),
+            (WORKSPACE, self.workspace.as_str().into()),
+            (RECEIVED_AT, self.received_at.to_string().into()),
+            (SIGNATURE_TIMESTAMP, self.signature_timestamp.as_str().into()),
+            (CONTENT_TYPE, self.content_type.as_str().into()),
         ]
+        .into_iter()
+        .chain(ingest_id)
     }
 
     /// Reads headers back. What is missing (a record written by hand) falls back to the workspace `default` and the record's own timestamp.
@@ -68,6 +78,7 @@ impl Received {
                 RECEIVED_AT => received.received_at = text.parse().unwrap_or(record_timestamp),
                 SIGNATURE_TIMESTAMP => received.signature_timestamp = text.into_owned(),
                 CONTENT_TYPE => received.content_type = text.into_owned(),
+                INGEST_ID => received.ingest_id = text.into_owned(),
                 _ => {}
             }
         }
@@ -108,17 +119,22 @@ impl Dead {
     pub const VERSION: u32 = 1;
 
     /// As header names and values, in a fixed order. They follow the record's own headers, and win over those of the same name.
-    pub fn to_headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = vec![
-            (DEAD_VERSION, Self::VERSION.to_string()),
-            (REASON, self.reason.clone()),
-            (STAGE, self.stage.clone()),
-            (ERROR, self.error.clone()),
-        ];
-        if let Some(Origin { topic, partition, offset }) = &self.origin {
-            headers.extend([(SOURCE_TOPIC, topic.clone()), (SOURCE_PARTITION, partition.to_string()), (SOURCE_OFFSET, offset.to_string())]);
-        }
-        headers
+    pub fn to_headers(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let origin = self.origin.iter().flat_map(|Origin { topic, partition, offset }| {
+            [
+                (SOURCE_TOPIC, topic.as_str().into()),
+                (SOURCE_PARTITION, partition.to_string().into()),
+                (SOURCE_OFFSET, offset.to_string().into()),
+            ]
+        });
+        [
+            (DEAD_VERSION, Self::VERSION.to_string().into()),
+            (REASON, self.reason.as_str().into()),
+            (STAGE, self.stage.as_str().into()),
+            (ERROR, self.error.as_str().into()),
+        ]
+        .into_iter()
+        .chain(origin)
     }
 
     /// Reads headers written by this or an earlier release. What is missing (a record written by hand) is empty.
@@ -161,8 +177,9 @@ mod tests {
             received_at: 1_770_000_000_123,
             signature_timestamp: "1770000000".into(),
             content_type: "application/json".into(),
+            ingest_id: "01KGDPA0000000000000000001".into(),
         };
-        let headers = received.to_headers();
+        let headers: Vec<_> = received.to_headers().collect();
         let read = Received::from_headers(headers.iter().map(|(name, value)| (*name, value.as_bytes())), 5);
         assert_eq!(read, received);
         assert_eq!(Received::from_headers(std::iter::empty(), 5).workspace, "default");

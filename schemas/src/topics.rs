@@ -19,8 +19,6 @@ pub struct TopicSpec {
 }
 
 const DAY_MS: u64 = 86_400_000;
-/// Largest record: a body of the accepted size and its headers.
-const MAX_MESSAGE_BYTES: u64 = 5 * 1024 * 1024;
 
 impl Topics {
     /// Names under a prefix without its dot.
@@ -73,8 +71,8 @@ impl Topics {
         self.name("sink.track")
     }
 
-    /// Every topic.
-    pub fn specs(&self) -> Vec<TopicSpec> {
+    /// Every topic, made for records of at most so many bytes.
+    pub fn specs(&self, max_record_bytes: usize) -> Vec<TopicSpec> {
         let keep_days = |days: u64| vec![("cleanup.policy", "delete".into()), ("retention.ms", (days * DAY_MS).to_string())];
         let compact = |lag_hours: u64| {
             let lag = (lag_hours * 3_600_000).to_string();
@@ -90,7 +88,7 @@ impl Topics {
         ]
         .into_iter()
         .map(|(name, mut config)| {
-            config.push(("max.message.bytes", MAX_MESSAGE_BYTES.to_string()));
+            config.push(("max.message.bytes", max_record_bytes.to_string()));
             TopicSpec { name, config }
         })
         .collect()
@@ -108,7 +106,7 @@ mod tests {
     #[test]
     fn names_are_those_that_other_programs_rely_on() {
         let topics = Topics::new("aftersend");
-        let names: Vec<_> = topics.specs().into_iter().map(|spec| spec.name).collect();
+        let names: Vec<_> = topics.specs(1).into_iter().map(|spec| spec.name).collect();
         assert_eq!(
             names,
             [

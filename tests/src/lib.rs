@@ -4,11 +4,13 @@ mod process;
 mod proxy;
 mod setup;
 mod topic;
+mod wire;
 
-pub use process::{Process, binary, repository};
+pub use process::{Process, binary, profile_directory, repository};
 pub use proxy::Proxy;
-pub use setup::{Service, Setup, kafka_brokers};
+pub use setup::{SIGNING_KEY, Service, Setup, kafka_brokers};
 pub use topic::read_topic;
+pub use wire::{Answer, Wire, signed, signed_head};
 
 use std::time::{Duration, Instant};
 

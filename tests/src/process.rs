@@ -11,13 +11,21 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The binary under test, built beside the tests.
-pub fn binary() -> anyhow::Result<PathBuf> {
+/// Where cargo puts what it builds with the profile of the tests.
+pub fn profile_directory() -> anyhow::Result<PathBuf> {
     let tests = std::env::current_exe()?;
     let profile = tests.parent().and_then(Path::parent).context("the test binary has no target directory")?;
-    let binary = profile.join("aftersend");
+    Ok(profile.to_owned())
+}
+
+/// The binary under test, built beside the tests, or another one named in `AFTERSEND`.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    let binary = match std::env::var_os("AFTERSEND").filter(|named| !named.is_empty()) {
+        Some(named) => named.into(),
+        None => profile_directory()?.join("aftersend"),
+    };
     if !binary.exists() {
-        bail!("{} is missing: run `make test`, or `cargo build -p aftersend` first", binary.display());
+        bail!("{} is missing: run `make test`, or `cargo build -p aftersend --features failpoints` first", binary.display());
     }
     Ok(binary)
 }
@@ -32,9 +40,20 @@ pub struct Process {
 impl Process {
     /// Starts the binary; what it logs goes to a file that a failure shows.
     pub fn start(arguments: &[&str], log: PathBuf) -> anyhow::Result<Self> {
+        Self::spawn(arguments.join(" "), Command::new(binary()?).args(arguments), log)
+    }
+
+    /// Starts any other command the same way.
+    pub fn spawn(name: String, command: &mut Command, log: PathBuf) -> anyhow::Result<Self> {
         let file = std::fs::File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(binary()?).args(arguments).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
-        Ok(Self { name: arguments.join(" "), child, log })
+        let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
+        let child = child.with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name, child, log })
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Fails with its log if it has ended.
@@ -62,8 +81,17 @@ impl Process {
     /// SIGTERM, and the exit status within 20 s.
     pub async fn terminate(mut self) -> anyhow::Result<ExitStatus> {
         self.signal("TERM")?;
+        self.exit("after SIGTERM").await
+    }
+
+    /// The exit status once it has ended by itself, within 20 s.
+    pub async fn ended(mut self) -> anyhow::Result<ExitStatus> {
+        self.exit("should have ended").await
+    }
+
+    async fn exit(&mut self, why: &str) -> anyhow::Result<ExitStatus> {
         let status = eventually(Duration::from_secs(20), async || self.child.try_wait()?.context("still running")).await;
-        status.with_context(|| format!("{} after SIGTERM:\n{}", self.name, self.log()))
+        status.with_context(|| format!("{} {why}:\n{}", self.name, self.log()))
     }
 
     /// SIGKILL.

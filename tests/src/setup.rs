@@ -18,7 +18,7 @@ use crate::process::{Process, binary};
 use crate::{eventually, process};
 
 /// The key of the source `default`.
-const SIGNING_KEY: &str = "test signing key";
+pub const SIGNING_KEY: &str = "test signing key";
 
 /// A subcommand that runs until it is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,14 @@ impl Setup {
         Self::with(&kafka_brokers()?, &clickhouse, more).await
     }
 
+    /// As [`Setup::new`], with more lines for the section `[ingest]`.
+    pub async fn configured(ingest: &str, more: &str) -> anyhow::Result<Self> {
+        let clickhouse = std::env::var("CLICKHOUSE_URL").context("CLICKHOUSE_URL is not set: run `make test`")?;
+        let setup = Self::written(&kafka_brokers()?, &clickhouse, ingest, more)?;
+        setup.migrate()?;
+        Ok(setup)
+    }
+
     /// As [`Setup::new`], against given services.
     pub async fn with(brokers: &str, clickhouse: &str, more: &str) -> anyhow::Result<Self> {
         let setup = Self::unmigrated(brokers, clickhouse, more)?;
@@ -79,6 +87,12 @@ impl Setup {
 
     /// Writes the configuration only.
     pub fn unmigrated(brokers: &str, clickhouse: &str, more: &str) -> anyhow::Result<Self> {
+        Self::written(brokers, clickhouse, "", more)
+    }
+
+    fn written(brokers: &str, clickhouse: &str, ingest_lines: &str, more: &str) -> anyhow::Result<Self> {
+        // A test that is about draining says so.
+        let drain = if ingest_lines.contains("drain") { "" } else { "drain = \"0s\"" };
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{}_{}_{}", unix_millis(), std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let track_api = TrackApi::start()?;
@@ -93,6 +107,8 @@ allow_single_replica = true
 [ingest]
 listen = "127.0.0.1:{listen}"
 admin = "127.0.0.1:{ingest}"
+{drain}
+{ingest_lines}
 [processor]
 admin = "127.0.0.1:{processor}"
 [clickhouse]
@@ -144,11 +160,36 @@ signing_keys = "{SIGNING_KEY}"
 
     /// Starts a service.
     pub fn launch(&mut self, service: Service) -> anyhow::Result<()> {
-        let file = self.file.display().to_string();
-        let arguments: Vec<&str> = service.arguments().iter().copied().chain(["--config", &file]).collect();
-        let process = Process::start(&arguments, self.directory.path().join(format!("{service:?}.log")))?;
+        self.launch_with(service, &[])
+    }
+
+    /// Starts a service with more variables in its environment.
+    pub fn launch_with(&mut self, service: Service, variables: &[(&str, &str)]) -> anyhow::Result<()> {
+        let mut command = Command::new(binary()?);
+        command.args(service.arguments()).arg("--config").arg(&self.file).envs(variables.iter().copied());
+        let log = self.directory.path().join(format!("{service:?}.log"));
+        let process = Process::spawn(service.arguments().join(" "), &mut command, log)?;
         self.running.insert(service, process);
         Ok(())
+    }
+
+    /// Puts another process in the place of a running one; that one.
+    pub fn replace(&mut self, service: Service, process: Process) -> anyhow::Result<Process> {
+        self.running.insert(service, process).context("the service was not started")
+    }
+
+    /// Waits until a service has ended by itself.
+    pub async fn ended(&mut self, service: Service) -> anyhow::Result<ExitStatus> {
+        self.running.remove(&service).context("the service was not started")?.ended().await
+    }
+
+    /// Waits until a service has failed; what it logged.
+    pub async fn failed(&mut self, service: Service) -> anyhow::Result<String> {
+        let log = self.directory.path().join(format!("{service:?}.log"));
+        if self.ended(service).await?.success() {
+            bail!("{service:?} ended without an error");
+        }
+        Ok(std::fs::read_to_string(log)?)
     }
 
     /// Starts all four.
@@ -226,6 +267,11 @@ signing_keys = "{SIGNING_KEY}"
     /// A sender for the source `default`.
     pub fn sender(&self) -> anyhow::Result<Sender> {
         Ok(Sender::new(&self.webhook_url("default"), SIGNING_KEY)?)
+    }
+
+    /// Where configuration and logs are, until the end.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// A client in the test's database.

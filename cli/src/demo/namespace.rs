@@ -50,6 +50,8 @@ impl Namespace {
             brokers = {brokers}
             topic_prefix = "{TOPIC_PREFIX}{now}"
             allow_single_replica = true
+            [ingest]
+            drain = "0s"
             [[source]]
             name = "default"
             signing_keys = {key}
@@ -99,7 +101,7 @@ impl Namespace {
         }
         let topics = Topics::new(&self.config.kafka.topic_prefix);
         let Ok(admin) = producer_config(&self.config, "demo", 5_000).create::<AdminClient<DefaultClientContext>>() else { return };
-        let names: Vec<String> = topics.specs().into_iter().map(|spec| spec.name).collect();
+        let names: Vec<String> = topics.specs(self.config.max_record_bytes()).into_iter().map(|spec| spec.name).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let options = AdminOptions::new();
         if let Err(error) = admin.delete_topics(&names, &options).await {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use aftersend_ingest::Ingest;
 use aftersend_pipeline::config::Config;
+use aftersend_pipeline::shutdown::Reloads;
 use anyhow::Context as _;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -22,7 +23,7 @@ impl Pipeline {
         let mut services = JoinSet::new();
         let ingest = Ingest::bind(config)?;
         let (config, token) = (config.clone(), shutdown.clone());
-        services.spawn(async move { ingest.run(token).await.context("ingest") });
+        services.spawn(async move { ingest.run(token, Reloads::never()).await.context("ingest") });
         let (shared, token) = (config.clone(), shutdown.clone());
         services.spawn(async move { services::processor(&shared, token).await });
         let (shared, token) = (config.clone(), shutdown.clone());

@@ -17,6 +17,7 @@ mod test_event;
 mod track;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use aftersend_schemas::normaliser::Normaliser;
 use serde::Deserialize;
@@ -25,13 +26,13 @@ pub use bounce::Bounce;
 pub use clickhouse::ClickHouse;
 pub use duration::Span;
 pub use error::ConfigError;
-pub use ingest::Ingest;
+pub use ingest::{AllowedAddresses, Allowlist, Ingest, Network, TimestampWindow, Tls};
 pub use kafka::Kafka;
 pub use policy::{BounceMode, Policy, Reaction, Rules};
 pub use privacy::{EmailPrivacy, HashKeyConfig, PrivacyConfig};
 pub use processor::Processor;
 pub use secret::{Secret, Secrets};
-pub use source::{Region, Source};
+pub use source::{BasicAuth, Region, SecretHeader, Source};
 pub use test_event::TestEventMark;
 pub use track::{Track, TrackCredentials, TrackMode};
 
@@ -64,12 +65,20 @@ pub struct Config {
     /// Marks of test events.
     #[serde(rename = "test_event")]
     pub test_events: Vec<TestEventMark>,
+    /// The file it was read from.
+    #[serde(skip)]
+    file: Option<PathBuf>,
 }
 
 impl Config {
     /// Reads `file` (if given) and the environment, and checks everything that can be checked without a connection.
     pub fn load(file: Option<&std::path::Path>) -> Result<Self, ConfigError> {
-        load::load(file, std::env::vars())
+        Ok(Self { file: file.map(Into::into), ..load::load(file, std::env::vars())? })
+    }
+
+    /// Reads the same file and the environment again.
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        Self::load(self.file.as_deref())
     }
 
     /// As [`Config::load`], from a text and given variables: for tests and built-in set-ups.
@@ -102,6 +111,11 @@ impl Config {
         Ok(())
     }
 
+    /// Largest record of any topic: a body of the accepted size with its key and headers.
+    pub fn max_record_bytes(&self) -> usize {
+        (self.ingest.max_body_bytes + RECORD_OVERHEAD_BYTES).max(LEAST_RECORD_BYTES)
+    }
+
     /// How events are read: the same in every service that has this configuration.
     pub fn normaliser(&self) -> Result<Normaliser, ConfigError> {
         Ok(Normaliser {
@@ -123,6 +137,11 @@ impl Config {
         Ok(&self.sources)
     }
 }
+
+/// Room for the key, the headers and what a dead letter adds to them.
+const RECORD_OVERHEAD_BYTES: usize = 1024 * 1024;
+/// A profile may be larger than a small `ingest.max_body_bytes`.
+const LEAST_RECORD_BYTES: usize = 5 * 1024 * 1024;
 
 /// Reads `host:port`, with the key in the error.
 pub(crate) fn socket_address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {

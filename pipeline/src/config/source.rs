@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Secrets};
+use super::{ConfigError, Secret, Secrets};
 
 /// `[[source]]`: one reporting webhook.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,7 +17,16 @@ pub struct Source {
     /// File with further keys, one a line.
     #[serde(default)]
     pub signing_keys_file: Option<PathBuf>,
-    /// Data centre of the workspace. Default: us.
+    /// A further path it posts to, such as the one of an earlier receiver. Default: none.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// A header that every request must have, beside the signature or, without `signing_keys`, instead of it.
+    #[serde(default)]
+    pub secret_header: Option<SecretHeader>,
+    /// HTTP basic authentication, on the same terms.
+    #[serde(default)]
+    pub basic_auth: Option<BasicAuth>,
+    /// Data centre of the workspace: whose addresses `customerio` in the allowlist stands for. Default: us.
     #[serde(default)]
     pub region: Region,
     /// The Customer.io workspace behind it. Several sources may share one. Default: default.
@@ -25,8 +34,36 @@ pub struct Source {
     pub workspace: String,
 }
 
+/// A header with a secret value.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretHeader {
+    /// Name of the header.
+    pub name: String,
+    /// Its value, or `value_file`.
+    #[serde(default)]
+    pub value: Secret,
+    /// File that holds the value.
+    #[serde(default)]
+    pub value_file: Option<PathBuf>,
+}
+
+/// User and password, as in `https://user:password@host/`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BasicAuth {
+    /// May not hold a colon.
+    pub user: String,
+    /// The password, or `password_file`.
+    #[serde(default)]
+    pub password: Secret,
+    /// File that holds the password.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+}
+
 /// A Customer.io data centre.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
     /// United States.
@@ -41,7 +78,12 @@ fn default_workspace() -> String {
 }
 
 impl Source {
-    /// The accepted keys as the bytes of their text; at least one.
+    /// True if its requests are known by a secret alone: nothing proves that the body is Customer.io's.
+    pub fn is_unsigned(&self) -> bool {
+        self.signing_keys.0.is_empty()
+    }
+
+    /// The accepted keys as the bytes of their text; none if it [is unsigned](Self::is_unsigned).
     pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
         self.signing_keys.0.iter().map(|key| key.reveal().as_bytes())
     }
@@ -49,26 +91,70 @@ impl Source {
 
 /// Checks names and reads key files.
 pub(super) fn validate(sources: &mut [Source]) -> Result<(), ConfigError> {
-    let mut names = HashSet::new();
+    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
     for source in sources {
-        let legal = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-        if !legal(&source.name) {
-            return Err(ConfigError::value("source.name", &source.name, "use letters, digits, '-' and '_': it is part of a path"));
-        }
-        if !legal(&source.workspace) {
-            return Err(ConfigError::value("source.workspace", &source.workspace, "use letters, digits, '-' and '_'"));
-        }
+        source.validate()?;
         if !names.insert(source.name.clone()) {
             return Err(ConfigError::value("source.name", &source.name, "every source needs a name of its own"));
         }
-        source.signing_keys.read_file("source.signing_keys_file", source.signing_keys_file.as_ref())?;
-        if source.signing_keys.0.is_empty() || source.signing_keys.0.iter().any(super::Secret::is_empty) {
-            let key = format!("source {:?}", source.name);
-            return Err(ConfigError::missing(
-                key,
-                "signing_keys needs at least one key, none of them empty: it is shown on the page of the reporting webhook in Customer.io",
-            ));
+        if let Some(path) = &source.path
+            && !paths.insert(path.clone())
+        {
+            return Err(ConfigError::value("source.path", path, "every source needs a path of its own"));
         }
     }
     Ok(())
+}
+
+impl Source {
+    fn validate(&mut self) -> Result<(), ConfigError> {
+        let legal = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        if !legal(&self.name) {
+            return Err(ConfigError::value("source.name", &self.name, "use letters, digits, '-' and '_': it is part of a path"));
+        }
+        if !legal(&self.workspace) {
+            return Err(ConfigError::value("source.workspace", &self.workspace, "use letters, digits, '-' and '_'"));
+        }
+        if let Some(path) = &self.path {
+            let legal = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte));
+            if !legal || !path.starts_with('/') || path.ends_with('/') {
+                let fix = "use letters, digits, '-', '.', '_', '~' and '/', with a slash in front and none at the end";
+                return Err(ConfigError::value("source.path", path, fix));
+            }
+            if path.starts_with("/v1/webhooks/customerio/reporting") {
+                return Err(ConfigError::value("source.path", path, "the paths below /v1/webhooks/customerio/reporting go by source.name"));
+            }
+        }
+        self.validate_secrets()
+    }
+
+    fn validate_secrets(&mut self) -> Result<(), ConfigError> {
+        let of = |key: &str| format!("source {:?}: {key}", self.name);
+        self.signing_keys.read_file("source.signing_keys_file", self.signing_keys_file.as_ref())?;
+        if let Some(header) = &mut self.secret_header {
+            header.value.read_file("source.secret_header.value", header.value_file.as_ref())?;
+            let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            if header.name.is_empty() || !header.name.bytes().all(token) {
+                return Err(ConfigError::value(of("secret_header.name"), &header.name, "this is no name of a header"));
+            }
+            if header.value.is_empty() {
+                return Err(ConfigError::missing(of("secret_header.value"), "needs a value, or value_file"));
+            }
+        }
+        if let Some(basic) = &mut self.basic_auth {
+            basic.password.read_file("source.basic_auth.password", basic.password_file.as_ref())?;
+            if basic.user.contains(':') {
+                return Err(ConfigError::value(of("basic_auth.user"), &basic.user, "a user has no colon"));
+            }
+            if basic.password.is_empty() {
+                return Err(ConfigError::missing(of("basic_auth.password"), "needs a password, or password_file"));
+            }
+        }
+        let known_otherwise = self.secret_header.is_some() || self.basic_auth.is_some();
+        if self.signing_keys.0.iter().any(Secret::is_empty) || (self.is_unsigned() && !known_otherwise) {
+            let fix = "needs at least one key, none of them empty: it is shown on the page of the reporting webhook in Customer.io";
+            return Err(ConfigError::missing(format!("source {:?}", self.name), format!("signing_keys {fix}")));
+        }
+        Ok(())
+    }
 }

@@ -50,6 +50,18 @@ pub enum TopicError {
         /// As the topic or the broker sets it.
         min_insync: u32,
     },
+    /// A body of the accepted size would not fit.
+    #[error(
+        "topic {topic} takes records of up to {found} bytes (max.message.bytes) and ingest.max_body_bytes needs {needed}: lower it, or run `kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config max.message.bytes={needed}`"
+    )]
+    RecordSize {
+        /// Its name.
+        topic: String,
+        /// Its `max.message.bytes`.
+        found: usize,
+        /// See [`Config::max_record_bytes`].
+        needed: usize,
+    },
     /// The broker refused to create it.
     #[error("cannot create topic {topic}: {code}")]
     Create {
@@ -130,18 +142,23 @@ pub async fn check_topics(config: &Config, names: &[String]) -> Result<(), Topic
         }
         replicas.push(topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0));
     }
-    if config.kafka.allow_single_replica {
-        return Ok(());
-    }
     let admin = client(config)?;
     let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
     let described = admin.describe_configs(&resources, &AdminOptions::new().request_timeout(Some(TIMEOUT))).await;
     let described = described.map_err(|source| unreachable(config, source))?;
     for ((topic, replicas), settings) in names.iter().zip(replicas).zip(described) {
-        let setting = settings.ok().and_then(|settings| settings.get("min.insync.replicas")?.value.clone());
-        let min_insync = setting.and_then(|value| value.parse().ok()).unwrap_or(1);
-        if replicas < 3 || min_insync < 2 {
+        // Without the right to describe them, settings count as unknown.
+        let settings = settings.ok();
+        let setting = |name: &str| settings.as_ref()?.get(name)?.value.as_deref();
+        let min_insync = setting("min.insync.replicas").and_then(|value| value.parse().ok()).unwrap_or(1);
+        if !config.kafka.allow_single_replica && (replicas < 3 || min_insync < 2) {
             return Err(TopicError::Replicas { topic: topic.clone(), replicas, min_insync });
+        }
+        let needed = config.max_record_bytes();
+        if let Some(found) = setting("max.message.bytes").and_then(|value| value.parse().ok())
+            && found < needed
+        {
+            return Err(TopicError::RecordSize { topic: topic.clone(), found, needed });
         }
     }
     Ok(())

@@ -3,9 +3,6 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use crate::config::{Config, Kafka};
 
-/// Largest request of either direction: a body of the accepted size, its headers and room for a batch around it.
-const MAX_MESSAGE_BYTES: &str = "5242880";
-
 /// What every client shares: brokers, the user's own settings, quiet logs.
 fn base(kafka: &Kafka, client_id: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -29,7 +26,7 @@ pub fn producer_config(config: &Config, service: &str, delivery_timeout_ms: u32)
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
         .set("compression.type", "lz4")
-        .set("message.max.bytes", MAX_MESSAGE_BYTES)
+        .set("message.max.bytes", config.max_record_bytes().to_string())
         .set("queue.buffering.max.kbytes", "65536")
         .set("delivery.timeout.ms", delivery_timeout_ms.to_string())
         .set("request.timeout.ms", delivery_timeout_ms.min(5_000).to_string())
@@ -45,7 +42,7 @@ pub fn transactional_producer_config(config: &Config, service: &str, group: &str
         .set("transaction.timeout.ms", "15000")
         .set("partitioner", "murmur2_random")
         .set("compression.type", "lz4")
-        .set("message.max.bytes", MAX_MESSAGE_BYTES)
+        .set("message.max.bytes", config.max_record_bytes().to_string())
         .set("queue.buffering.max.kbytes", "65536")
         .set("linger.ms", "2");
     client

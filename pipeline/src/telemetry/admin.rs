@@ -15,8 +15,18 @@ pub struct AdminError {
 
 /// Serves `/livez`, `/readyz` and `/metrics` until the handle stops it or the runtime ends. Returns the bound address (port 0 chooses one).
 pub fn serve(address: SocketAddr, metrics: Metrics, readiness: Readiness) -> Result<(SocketAddr, ServerHandle), AdminError> {
+    let listener = TcpListener::bind(address).map_err(|source| AdminError { address, source })?;
+    serve_on(listener, address, metrics, readiness)
+}
+
+/// As [`serve`], on a port that is open already; `address` stands in errors.
+pub fn serve_on(
+    listener: TcpListener,
+    address: SocketAddr,
+    metrics: Metrics,
+    readiness: Readiness,
+) -> Result<(SocketAddr, ServerHandle), AdminError> {
     let failed = |source| AdminError { address, source };
-    let listener = TcpListener::bind(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let server = HttpServer::new(move || {
         App::new()

@@ -12,8 +12,18 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends logs to standard error. `AFTERSEND_LOG` filters them (`info` by default, `aftersend_ingest=debug,warn` and the like).
+/// Logs where a panic happened, and not its message: that may quote the payload in hand.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        tracing::error!(place, thread, "a defect: this code panicked");
+    }));
+}
+
+/// Sends logs, panics among them, to standard error. `AFTERSEND_LOG` filters them (`info` by default, `aftersend_ingest=debug,warn` and the like).
 pub fn init_logs(format: LogFormat, default_filter: &str) {
+    log_panics();
     let filter = EnvFilter::try_from_env("AFTERSEND_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // A second call (tests start several services in one process) keeps the first.

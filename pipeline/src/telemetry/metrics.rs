@@ -1,14 +1,14 @@
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Buckets for durations, in seconds: from a tenth of a millisecond to half a minute.
 const SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Buckets for waits that are meant to be long, in seconds: from a tenth of a second to two days.
+/// Buckets for waits that are meant to be long, in seconds: from a tenth of a second to a week.
 const LONG_SECONDS: &[f64] =
-    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1_200.0, 3_600.0, 21_600.0, 86_400.0, 172_800.0];
+    &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1_200.0, 3_600.0, 21_600.0, 86_400.0, 172_800.0, 604_800.0];
 
 /// The metrics of one service. Every name gets the prefix `aftersend_`; units are seconds and bytes.
 #[derive(Clone)]
@@ -58,9 +58,19 @@ impl Metrics {
         self.register(Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec())))
     }
 
-    /// A histogram of seconds for waits of up to two days.
+    /// A gauge of seconds with labels.
+    pub fn seconds_gauge_vec(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.register(GaugeVec::new(opts(name, help), labels))
+    }
+
+    /// A histogram of seconds for waits of up to a week.
     pub fn long_seconds(&self, name: &str, help: &str) -> Histogram {
         self.register(Histogram::with_opts(HistogramOpts::from(opts(name, help)).buckets(LONG_SECONDS.to_vec())))
+    }
+
+    /// As [`Metrics::long_seconds`], with labels.
+    pub fn long_seconds_vec(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.register(HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(LONG_SECONDS.to_vec()), labels))
     }
 
     /// A histogram of seconds with labels.

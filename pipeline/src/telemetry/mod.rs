@@ -5,7 +5,7 @@ mod logs;
 mod metrics;
 mod readiness;
 
-pub use admin::{AdminError, serve};
+pub use admin::{AdminError, serve, serve_on};
 pub use logs::{LogFormat, init_logs};
 pub use metrics::{ConsumerFamilies, ConsumerMetrics, Metrics};
 pub use readiness::{Latch, Readiness};

@@ -28,6 +28,7 @@ fn main() {
         received_at: 1_770_001_262_000,
         signature_timestamp: "1770001262".into(),
         content_type: "application/json".into(),
+        ingest_id: "01KGDPA0000000000000000001".into(),
     };
     let position = Position { topic: "aftersend.raw", partition: 3, offset: 7 };
     let mut block = Block::default();

@@ -91,7 +91,7 @@ fn samples(name: &str) -> Vec<Value> {
             let table = Table::builtin();
             ["550 5.1.1 User unknown", "452 4.2.2 over quota", "?"].map(|text| json!(VerdictLine::from(table.classify(text)))).into()
         }
-        "raw-headers" => vec![Received::default().to_headers().into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()],
+        "raw-headers" => vec![Received::default().to_headers().map(|(name, value)| (name.to_owned(), json!(value))).collect()],
         "dead-headers" => headers::newest().into_iter().map(headers).collect(),
         name => panic!("no samples of {name}"),
     }

@@ -7,7 +7,7 @@ use aftersend_pipeline::consumer::{Committed, Handle, Partition};
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
-use aftersend_pipeline::{dead_letter, unix_millis};
+use aftersend_pipeline::{record_headers, unix_millis};
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::row_binary::Block;
 use bytes::Bytes;
@@ -163,7 +163,7 @@ impl<T: Table> Writer<T> {
         let (producer, topic) = &self.dead;
         let stage = format!("sink.clickhouse.{}", T::NAME);
         loop {
-            let headers = dead_letter::from_record(record, &stage, reason, "");
+            let headers = record_headers::dead_letter_from_record(record, &stage, reason, "");
             let value = record.value.as_deref().unwrap_or_default();
             let dead = FutureRecord::to(topic).key(&record.key).payload(value).timestamp(record.timestamp).headers(headers);
             match producer.send(dead, Duration::ZERO).await {

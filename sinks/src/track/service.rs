@@ -12,7 +12,7 @@ use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
-use aftersend_pipeline::{dead_letter, unix_millis};
+use aftersend_pipeline::{record_headers, unix_millis};
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::profile::ProfileRecord;
@@ -299,7 +299,7 @@ impl Session {
         let topic = self.topics.dead();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         loop {
-            let headers = dead_letter::from_record(record, "sink.track", "unreadable_profile", error);
+            let headers = record_headers::dead_letter_from_record(record, "sink.track", "unreadable_profile", error);
             let value = record.value.as_deref().unwrap_or_default();
             let dead = FutureRecord::to(&topic).key(&record.key).payload(value).timestamp(record.timestamp).headers(headers);
             match producer.send(dead, Duration::ZERO).await {

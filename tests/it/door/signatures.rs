@@ -39,7 +39,7 @@ async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> anyhow::Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn right_signatures_are_accepted_and_stored_byte_for_byte_and_all_others_get_401() -> anyhow::Result<()> {
-    let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../schemas/fixtures/signatures.json"))?;
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../../schemas/fixtures/signatures.json"))?;
     let mut setup = Setup::new(&sources(&vectors)).await?;
     setup.start(Service::Ingest).await?;
     let mut refused = 0;

@@ -1,0 +1,243 @@
+//! How much may be in flight at once. Above it a request is refused at once: a queue that grows would only answer late.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aftersend_pipeline::config;
+use aftersend_schemas::topics::PARTITIONS;
+
+/// Bodies up to this size may use all of the bytes, larger ones three quarters: slow senders of large bodies cannot lock out events.
+const SMALL_BODY_BYTES: usize = 64 * 1024;
+const LANES: usize = PARTITIONS as usize;
+
+/// There is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// Counts of what is in flight, and their limits.
+pub(crate) struct Admission {
+    requests: Count,
+    bytes: Count,
+    large_bytes: usize,
+    lanes: [Lane; LANES],
+}
+
+/// What waits for one partition. A partition without a leader, or a key that is too hot, gets a quarter of the whole and cannot starve the others.
+struct Lane {
+    records: Count,
+    bytes: Count,
+}
+
+struct Count {
+    now: AtomicUsize,
+    limit: usize,
+}
+
+impl Count {
+    fn new(limit: usize) -> Self {
+        Self { now: AtomicUsize::new(0), limit }
+    }
+
+    fn take(&self, amount: usize, limit: usize) -> Result<(), Full> {
+        let before = self.now.fetch_add(amount, Ordering::Relaxed);
+        if before.saturating_add(amount) <= limit {
+            return Ok(());
+        }
+        self.give(amount);
+        Err(Full)
+    }
+
+    fn give(&self, amount: usize) {
+        self.now.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+}
+
+impl Admission {
+    pub(crate) fn new(limits: &config::Ingest) -> Arc<Self> {
+        let bytes = limits.max_in_flight_bytes;
+        let lane = |_| Lane {
+            records: Count::new(limits.max_in_flight_requests.div_ceil(4)),
+            bytes: Count::new((bytes / 4).max(limits.max_body_bytes)),
+        };
+        Arc::new(Self {
+            requests: Count::new(limits.max_in_flight_requests),
+            bytes: Count::new(bytes),
+            large_bytes: (bytes - bytes / 4).max(limits.max_body_bytes),
+            lanes: std::array::from_fn(lane),
+        })
+    }
+
+    /// One more request, until its answer.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<RequestPermit, Full> {
+        self.requests.take(1, self.requests.limit)?;
+        Ok(RequestPermit(self.clone()))
+    }
+
+    /// A body, of which nothing is there yet.
+    pub(crate) fn body(self: &Arc<Self>) -> BodyPermit {
+        BodyPermit { admission: self.clone(), bytes: 0, lane: None }
+    }
+
+    /// Requests in flight.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.now()
+    }
+
+    /// Bytes of bodies in flight.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.now()
+    }
+}
+
+/// A request in flight.
+pub(crate) struct RequestPermit(Arc<Admission>);
+
+impl Drop for RequestPermit {
+    fn drop(&mut self) {
+        self.0.requests.give(1);
+    }
+}
+
+/// The bytes of a body, from its first piece until its record is delivered or given up, which may be after the answer.
+pub(crate) struct BodyPermit {
+    admission: Arc<Admission>,
+    bytes: usize,
+    lane: Option<usize>,
+}
+
+impl BodyPermit {
+    /// So many bytes more.
+    pub(crate) fn grow(&mut self, amount: usize) -> Result<(), Full> {
+        let bytes = &self.admission.bytes;
+        let limit = if self.bytes.saturating_add(amount) > SMALL_BODY_BYTES { self.admission.large_bytes } else { bytes.limit };
+        bytes.take(amount, limit)?;
+        self.bytes += amount;
+        Ok(())
+    }
+
+    /// So many bytes less: a body beyond the limit keeps its head only.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        self.admission.bytes.give(self.bytes.saturating_sub(bytes));
+        self.bytes = self.bytes.min(bytes);
+    }
+
+    /// Joins what waits for the partition of `key`. Once, when the body is whole.
+    pub(crate) fn enter_lane(&mut self, key: &[u8]) -> Result<(), Full> {
+        let index = partition(key);
+        let lane = &self.admission.lanes[index];
+        lane.records.take(1, lane.records.limit)?;
+        if lane.bytes.take(self.bytes, lane.bytes.limit).is_err() {
+            lane.records.give(1);
+            return Err(Full);
+        }
+        self.lane = Some(index);
+        Ok(())
+    }
+}
+
+impl Drop for BodyPermit {
+    fn drop(&mut self) {
+        self.admission.bytes.give(self.bytes);
+        if let Some(lane) = self.lane.map(|index| &self.admission.lanes[index]) {
+            lane.records.give(1);
+            lane.bytes.give(self.bytes);
+        }
+    }
+}
+
+/// The partition that Kafka's default partitioner (`murmur2_random` in librdkafka) gives a key.
+fn partition(key: &[u8]) -> usize {
+    (murmur2(key) & 0x7fff_ffff) as usize % LANES
+}
+
+/// MurmurHash2, 32 bits, as `org.apache.kafka.common.utils.Utils.murmur2` seeds it.
+fn murmur2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let mut hash = 0x9747_b28c ^ data.len() as u32;
+    let (words, tail) = data.as_chunks::<4>();
+    for word in words {
+        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
+        k ^= k >> 24;
+        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    if !tail.is_empty() {
+        let mut last = [0; 4];
+        last[..tail.len()].copy_from_slice(tail);
+        hash = (hash ^ u32::from_le_bytes(last)).wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(requests: usize, bytes: usize, body: usize) -> Arc<Admission> {
+        Admission::new(&config::Ingest {
+            max_in_flight_requests: requests,
+            max_in_flight_bytes: bytes,
+            max_body_bytes: body,
+            ..config::Ingest::default()
+        })
+    }
+
+    #[test]
+    fn what_is_above_a_limit_is_refused_and_what_ends_makes_room() {
+        let admission = admission(2, 100, 50);
+        let (first, second) = (admission.enter().unwrap(), admission.enter());
+        assert!(second.is_ok() && admission.enter().is_err());
+        drop(first);
+        assert!(admission.enter().is_ok());
+
+        let mut body = admission.body();
+        assert_eq!((body.grow(60), body.grow(40), body.grow(1)), (Ok(()), Ok(()), Err(Full)));
+        body.shrink_to(10);
+        assert_eq!(admission.bytes(), 10);
+        drop(body);
+        assert_eq!(admission.bytes(), 0);
+    }
+
+    #[test]
+    fn large_bodies_leave_a_quarter_to_small_ones() {
+        let admission = admission(10, 1_000_000, 400_000);
+        let mut large = admission.body();
+        assert_eq!((large.grow(750_000), large.grow(1)), (Ok(()), Err(Full)));
+        assert_eq!(admission.body().grow(560), Ok(()));
+    }
+
+    #[test]
+    fn one_partition_gets_a_quarter_and_leaves_the_rest_to_the_others() {
+        let admission = admission(8, 1_000_000, 1);
+        let mut hot: Vec<_> = (0..3).map(|_| admission.body()).collect();
+        let results: Vec<_> = hot.iter_mut().map(|body| body.enter_lane(b"u-1")).collect();
+        assert_eq!(results, [Ok(()), Ok(()), Err(Full)]);
+        assert_eq!(admission.body().enter_lane(b"u-2"), Ok(()));
+        hot.remove(0);
+        assert_eq!(admission.body().enter_lane(b"u-1"), Ok(()));
+
+        let mut heavy = admission.body();
+        heavy.grow(260_000).unwrap();
+        assert_eq!(heavy.enter_lane(b"u-9"), Err(Full));
+    }
+
+    /// Values of Kafka's own test of `Utils.murmur2`.
+    #[test]
+    fn the_hash_is_that_of_the_java_client() {
+        for (text, hash) in [
+            ("21", -973_932_308_i32),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(text.as_bytes()) as i32, hash, "{text}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Certificate and key of the door, read again when the files change.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aftersend_pipeline::config::{ConfigError, Tls};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+/// What the door shows to clients.
+pub(crate) struct Certificates {
+    files: Tls,
+    seen: [Option<SystemTime>; 2],
+    current: Arc<Current>,
+}
+
+struct Current(ArcSwap<CertifiedKey>);
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(certificate)")
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+impl Certificates {
+    /// Reads the files.
+    pub(crate) fn new(files: &Tls) -> Result<Self, ConfigError> {
+        let current = Arc::new(Current(ArcSwap::from_pointee(read(files)?)));
+        Ok(Self { files: files.clone(), seen: modified(files), current })
+    }
+
+    /// For the server. Connections made later use what was read last.
+    pub(crate) fn server_config(&self) -> Result<ServerConfig, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
+        Ok(builder.with_no_client_auth().with_cert_resolver(self.current.clone()))
+    }
+
+    /// Reads the files again if they have changed. If they cannot be used, the last ones count.
+    pub(crate) fn refresh(&mut self) {
+        let seen = modified(&self.files);
+        if seen == self.seen {
+            return;
+        }
+        self.seen = seen;
+        match read(&self.files) {
+            Ok(key) => {
+                self.current.0.store(Arc::new(key));
+                tracing::info!("the certificate was read again");
+            }
+            // Half of the pair may have been written so far: its next half changes the time again.
+            Err(error) => tracing::error!(%error, "the new certificate cannot be used; the last one counts"),
+        }
+    }
+}
+
+fn modified(files: &Tls) -> [Option<SystemTime>; 2] {
+    [&files.certificate_file, &files.private_key_file].map(|file| std::fs::metadata(file).and_then(|file| file.modified()).ok())
+}
+
+fn read(files: &Tls) -> Result<CertifiedKey, ConfigError> {
+    let certificate_file =
+        |fix: String| ConfigError::value("ingest.tls.certificate_file", files.certificate_file.display().to_string(), fix);
+    let key_file = |fix: String| ConfigError::value("ingest.tls.private_key_file", files.private_key_file.display().to_string(), fix);
+    let chain = CertificateDer::pem_file_iter(&files.certificate_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| certificate_file(format!("cannot be read as PEM: {error}")))?;
+    if chain.is_empty() {
+        return Err(certificate_file("holds no certificate".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.private_key_file).map_err(|error| key_file(format!("cannot be read as PEM: {error}")))?;
+    let key = ring::sign::any_supported_type(&key)
+        .map_err(|_| key_file("holds a key of a kind that is not supported: use RSA, ECDSA or Ed25519".to_owned()))?;
+    let certified = CertifiedKey::new(chain, key);
+    certified.keys_match().map_err(|_| key_file("does not belong to the certificate".to_owned()))?;
+    Ok(certified)
+}

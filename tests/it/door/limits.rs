@@ -1,0 +1,167 @@
+use std::time::{Duration, Instant};
+
+use aftersend::traffic::sign;
+use aftersend_tests::{Service, Setup, Wire, eventually, read_topic, signed, signed_head};
+use anyhow::ensure;
+
+use super::{ended, event};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_goes_to_raw_a_larger_one_leaves_its_head_in_dead_and_the_largest_gets_413() -> anyhow::Result<()> {
+    let mut setup = Setup::configured("hard_limit_bytes = 6000000", "").await?;
+    setup.start(Service::Ingest).await?;
+    let large = |bytes: usize| format!("{{\"event_id\":\"large\",\"data\":{{\"content\":\"{}\"}}}}", "x".repeat(bytes));
+    let accepted = large(4_194_304 - large(0).len());
+    let mut wire = Wire::connect(&setup.config.ingest.listen).await?;
+    assert_eq!(wire.ask(&signed(accepted.as_bytes(), "")).await?.status, 200);
+    let above = large(4_194_305 - large(0).len());
+    assert_eq!(wire.ask(&signed(above.as_bytes(), "")).await?.body.split('"').nth(3), Some("dead"));
+    let far_above = large(5_900_000);
+    let pieces: String =
+        far_above.as_bytes().chunks(100_000).map(|piece| format!("{:x}\r\n{}\r\n", piece.len(), String::from_utf8_lossy(piece))).collect();
+    let chunked = signed_head(far_above.as_bytes(), "Transfer-Encoding: chunked\r\n") + &pieces + "0\r\n\r\n";
+    assert_eq!(wire.ask(chunked.as_bytes()).await?.status, 200);
+    // Only what is signed is kept.
+    let forged = String::from_utf8(signed(far_above.as_bytes(), ""))?.replace("xxxx", "yyyy");
+    assert_eq!(Wire::connect(&setup.config.ingest.listen).await?.ask(forged.as_bytes()).await?.status, 401);
+
+    // Refused by its length, before it is sent, and by its bytes where no length is given.
+    let mut refused = Wire::connect(&setup.config.ingest.listen).await?;
+    assert_eq!(refused.ask(signed_head(b"", "Content-Length: 6000001\r\n").as_bytes()).await?.status, 413);
+    let mut refused = Wire::connect(&setup.config.ingest.listen).await?;
+    refused.send(signed_head(b"", "Transfer-Encoding: chunked\r\n").as_bytes()).await?;
+    let piece = format!("{:x}\r\n{}\r\n", 1_000_000, "x".repeat(1_000_000));
+    for _ in 0..7 {
+        // It may be refused before all of it is sent.
+        let _ = refused.send(piece.as_bytes()).await;
+    }
+    assert_eq!(refused.answer().await?.status, 413);
+    assert_eq!(ended(&setup, "too_large").await?, 2.0);
+
+    let raw = read_topic(&setup.config, &setup.topics().raw())?;
+    assert_eq!(raw.iter().map(|record| record.value.as_deref()).collect::<Vec<_>>(), [Some(accepted.as_bytes())]);
+    let mut heads: Vec<_> =
+        read_topic(&setup.config, &setup.topics().dead())?.into_iter().map(|record| record.value.unwrap_or_default()).collect();
+    heads.sort_by_key(Vec::len);
+    assert_eq!(heads, [above.as_bytes()[..65_536].to_vec(), far_above.as_bytes()[..65_536].to_vec()]);
+    assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_in_flight_bytes").await?, 0.0);
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit_at_once() -> anyhow::Result<()> {
+    let limits = "max_in_flight_requests = 4\nmax_in_flight_bytes = 1000000\nmax_body_bytes = 600000\nmax_connections = 7";
+    let mut setup = Setup::configured(limits, "").await?;
+    setup.start(Service::Ingest).await?;
+    let address = setup.config.ingest.listen.clone();
+    let body = event("1");
+    let started = Instant::now();
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut wire = Wire::connect(&address).await?;
+        wire.send(signed_head(body.as_bytes(), &format!("Content-Length: {}\r\n", body.len())).as_bytes()).await?;
+        wire.send(&body.as_bytes()[..10]).await?;
+        slow.push(wire);
+    }
+    // A fourth holds so many bytes that another body has no room.
+    let mut heavy = Wire::connect(&address).await?;
+    heavy.send(signed_head(b"", "Content-Length: 590000\r\n").as_bytes()).await?;
+    heavy.send(&vec![b'x'; 580_000]).await?;
+    eventually(Duration::from_secs(2), async || {
+        let bytes = setup.metric(Service::Ingest, "aftersend_ingest_in_flight_bytes").await?;
+        ensure!(bytes == 580_030.0, "{bytes}");
+        Ok(())
+    })
+    .await?;
+    let mut fifth = Wire::connect(&address).await?;
+    assert_eq!(fifth.ask(&signed(body.as_bytes(), "")).await?.status, 503, "a fifth request");
+    let mut sixth = Wire::connect(&address).await?;
+    let mut seventh = Wire::connect(&address).await?;
+    for wire in [&mut sixth, &mut seventh] {
+        assert_eq!(wire.ask(&signed(body.as_bytes(), "")).await?.status, 503);
+    }
+    assert!(started.elapsed() < Duration::from_millis(2_500), "at once, not after the others: {:?}", started.elapsed());
+    for wire in slow.iter_mut().chain([&mut heavy]) {
+        assert_eq!(wire.answer().await?.status, 503, "a body that stops");
+    }
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert_eq!((ended(&setup, "too_slow").await?, ended(&setup, "overloaded").await?), (4.0, 3.0));
+
+    // What ended made room.
+    drop((slow, heavy, fifth, sixth, seventh));
+    eventually(Duration::from_secs(5), async || {
+        ensure!(setup.metric(Service::Ingest, "aftersend_ingest_connections").await? == 0.0, "connections are open");
+        Ok(())
+    })
+    .await?;
+    let mut wires = Vec::new();
+    for _ in 0..9 {
+        let mut wire = Wire::connect(&address).await?;
+        let answer = wire.ask(&signed(body.as_bytes(), "")).await?;
+        wires.push((wire, answer));
+    }
+    let statuses: Vec<_> = wires.iter().map(|(_, answer)| answer.status).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 503, 503], "seven connections are served");
+    assert!(wires[8].1.head.contains("connection: close"), "{}", wires[8].1.head);
+    assert_eq!(ended(&setup, "too_many_connections").await?, 2.0);
+
+    // Broken off: nobody hears the answer, and it is counted.
+    drop(wires);
+    let mut wire = Wire::connect(&address).await?;
+    wire.send(signed_head(body.as_bytes(), "Content-Length: 1000\r\n").as_bytes()).await?;
+    wire.send(&body.as_bytes()[..10]).await?;
+    wire.finish().await?;
+    drop(wire);
+    eventually(Duration::from_secs(5), async || {
+        ensure!(ended(&setup, "incomplete").await? == 1.0, "not counted");
+        Ok(())
+    })
+    .await?;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_hot_key_cannot_starve_the_others() -> anyhow::Result<()> {
+    let mut setup = Setup::configured("max_in_flight_requests = 40", "").await?;
+    // Kafka takes records from nobody: what is in flight waits for it until the request's budget ends.
+    setup.launch_with(Service::Ingest, &[("AFTERSEND__KAFKA__BROKERS", "127.0.0.1:1")])?;
+    let address = setup.config.ingest.listen.clone();
+    eventually(Duration::from_secs(10), async || Ok(Wire::connect(&address).await?)).await?;
+    let hot = event("hot");
+    let mut waiting = Vec::new();
+    let started = Instant::now();
+    for _ in 0..12 {
+        let mut wire = Wire::connect(&address).await?;
+        wire.send(&signed(hot.as_bytes(), "")).await?;
+        waiting.push(wire);
+    }
+    eventually(Duration::from_secs(2), async || {
+        ensure!(ended(&setup, "partition_overloaded").await? == 2.0, "a quarter of forty may wait for one partition");
+        Ok(())
+    })
+    .await?;
+    assert!(started.elapsed() < Duration::from_secs(2), "refused at once");
+    // Another partition has room: this request waits for Kafka, as it should.
+    let other = event("cold");
+    assert_eq!(Wire::connect(&address).await?.ask(&signed(other.as_bytes(), "")).await?.body.split('"').nth(3), Some("not_acknowledged"));
+    setup.kill(Service::Ingest)?;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_cannot_hold_the_largest_body_stops_ingest_with_the_command_that_helps() -> anyhow::Result<()> {
+    let mut setup = Setup::configured("max_body_bytes = 5000000\nmax_in_flight_bytes = 30000000", "").await?;
+    setup.start(Service::Ingest).await?;
+    let body = format!("{{\"event_id\":\"x\",\"data\":{{\"content\":\"{}\"}}}}", "x".repeat(4_999_000));
+    let signature = sign(b"test signing key", "1770000000", body.as_bytes());
+    assert_eq!(setup.sender()?.post(body.as_bytes(), "1770000000", &signature).await?, 200, "migrate made room for it");
+    setup.stop(Service::Ingest).await?;
+
+    setup.launch_with(
+        Service::Ingest,
+        &[("AFTERSEND__INGEST__MAX_BODY_BYTES", "9000000"), ("AFTERSEND__INGEST__MAX_IN_FLIGHT_BYTES", "30000000")],
+    )?;
+    let log = setup.failed(Service::Ingest).await?;
+    assert!(log.contains("--add-config max.message.bytes=10048576") && log.contains("ingest.max_body_bytes needs 10048576"), "{log}");
+    setup.finish().await
+}

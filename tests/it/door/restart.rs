@@ -1,0 +1,145 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use aftersend_tests::{Process, Service, Setup, Wire, eventually, read_topic, signed};
+use anyhow::{Context as _, ensure};
+use tokio::task::JoinSet;
+
+use super::event;
+
+/// Senders that go on until they are stopped: each event once, on a connection kept for as long as the door keeps it, or on a new one each time.
+struct Load {
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicUsize>,
+    senders: JoinSet<anyhow::Result<Vec<String>>>,
+}
+
+impl Load {
+    fn start(address: &str, kept: usize, fresh: usize) -> Self {
+        let (stop, accepted, mut senders) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), JoinSet::new());
+        for sender in 0..kept + fresh {
+            let (address, stop, accepted) = (address.to_owned(), stop.clone(), accepted.clone());
+            senders.spawn(async move {
+                let (mut wire, mut sent) = (None, Vec::new());
+                while !stop.load(Ordering::Relaxed) {
+                    let body = event(&format!("{sender}-{}", sent.len()));
+                    let mut open = match wire.take() {
+                        Some(open) => open,
+                        None => Wire::connect(&address).await.context("refused")?,
+                    };
+                    let answer = open.ask(&signed(body.as_bytes(), "")).await.with_context(|| format!("sender {sender}"))?;
+                    ensure!(answer.status == 200, "{answer:?}");
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    sent.push(body);
+                    wire = (sender < kept && !answer.head.contains("connection: close")).then_some(open);
+                }
+                Ok(sent)
+            });
+        }
+        Self { stop, accepted, senders }
+    }
+
+    /// Waits until so many more were accepted.
+    async fn go_on(&self, events: usize) -> anyhow::Result<()> {
+        let until = self.accepted.load(Ordering::Relaxed) + events;
+        eventually(Duration::from_secs(20), async || {
+            ensure!(self.accepted.load(Ordering::Relaxed) >= until, "the senders are stuck");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Every body that was accepted. Fails if any was not, or a connection was refused or broken.
+    async fn finish(mut self) -> anyhow::Result<Vec<String>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut sent = Vec::new();
+        while let Some(ended) = self.senders.join_next().await {
+            sent.extend(ended??);
+        }
+        Ok(sent)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_is_replaced_under_load_without_a_refused_connection_or_another_answer() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("ingest.sock");
+    let mut setup = Setup::configured(&format!("handover = {socket:?}\ndrain = \"4s\""), "").await?;
+    setup.start(Service::Ingest).await?;
+    let load = Load::start(&setup.config.ingest.listen, 16, 16);
+    load.go_on(500).await?;
+    let file = setup.file().display().to_string();
+    for generation in 0..4 {
+        // What started before leaves by itself when this one is ready.
+        let log = directory.path().join(format!("{generation}.log"));
+        let before = setup.replace(Service::Ingest, Process::start(&["ingest", "--config", &file], log)?)?;
+        let status = before.ended().await?;
+        ensure!(status.success(), "{status}");
+        load.go_on(500).await?;
+    }
+    setup.ready(Service::Ingest).await?;
+    let sent = load.finish().await?;
+    let stored: BTreeMap<Vec<u8>, usize> =
+        read_topic(&setup.config, &setup.topics().raw())?.into_iter().fold(BTreeMap::new(), |mut counts, record| {
+            *counts.entry(record.value.unwrap_or_default()).or_default() += 1;
+            counts
+        });
+    assert_eq!(stored.len(), sent.len());
+    assert!(sent.iter().all(|body| stored.get(body.as_bytes()) == Some(&1)), "each once, as sent");
+    setup.finish().await?;
+    assert!(!socket.exists(), "the last one takes its socket away");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_cannot_start_changes_nothing() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("ingest.sock");
+    let mut setup = Setup::configured(&format!("handover = {socket:?}"), "").await?;
+    setup.start(Service::Ingest).await?;
+    let load = Load::start(&setup.config.ingest.listen, 4, 4);
+    load.go_on(50).await?;
+    // It takes the ports, and dies before Kafka answers it.
+    let file = setup.file().display().to_string();
+    let mut command = std::process::Command::new(aftersend_tests::binary()?);
+    command.args(["ingest", "--config", &file]).env("AFTERSEND__KAFKA__TOPIC_PREFIX", "there-is-no-such-topic");
+    let failed = Process::spawn("successor".into(), &mut command, directory.path().join("failed.log"))?;
+    ensure!(!failed.ended().await?.success());
+    setup.process(Service::Ingest)?.check()?;
+    load.go_on(200).await?;
+    load.finish().await.map(|_| ()).or_else(|error| {
+        // While it lived, requests that it took could not be kept: 503, to be tried again. None was refused or lost.
+        ensure!(format!("{error:#}").contains("status: 503"), "{error:#}");
+        Ok(())
+    })?;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_readiness_and_goes_on_answering_for_the_drain_time() -> anyhow::Result<()> {
+    let mut setup = Setup::configured("drain = \"2s\"", "").await?;
+    setup.start(Service::Ingest).await?;
+    let address = setup.config.ingest.listen.clone();
+    let mut kept = Wire::connect(&address).await?;
+    assert!(!kept.ask(&signed(event("1").as_bytes(), "")).await?.head.contains("connection: close"));
+    let started = Instant::now();
+    setup.process(Service::Ingest)?.signal("TERM")?;
+    let ready = format!("http://{}/readyz", setup.config.ingest.admin);
+    eventually(Duration::from_secs(1), async || {
+        ensure!(reqwest::get(&ready).await?.status().as_u16() == 503, "still ready");
+        Ok(())
+    })
+    .await?;
+    let answer = kept.ask(&signed(event("2").as_bytes(), "")).await?;
+    assert!(answer.status == 200 && answer.head.contains("connection: close"), "{answer:?}");
+    kept.closed().await?;
+    let answer = Wire::connect(&address).await?.ask(&signed(event("3").as_bytes(), "")).await?;
+    assert!(answer.status == 200 && answer.head.contains("connection: close"), "{answer:?}");
+    let status = setup.ended(Service::Ingest).await?;
+    assert!(status.success() && started.elapsed() >= Duration::from_secs(2), "{status} after {:?}", started.elapsed());
+    assert!(Wire::connect(&address).await.is_err());
+    assert_eq!(read_topic(&setup.config, &setup.topics().raw())?.len(), 3);
+    setup.finish().await
+}
