@@ -6,9 +6,8 @@ use serde::Serialize;
 use super::class::BounceClass;
 use super::codes::{self, Codes};
 use super::compile::{MAX_RULES, Rule};
-use super::fold::fold;
+use super::fold::{MARGIN, fold};
 use super::table::Table;
-use super::words::PADDING;
 
 /// How much of a text is read. Real failure texts are far shorter; longer ones quote the same words hop after hop.
 pub const HEAD_BYTES: usize = 8 * 1024;
@@ -80,9 +79,9 @@ pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &s
     let codes = codes::scan(head);
     // Clearing eight kilobytes costs more than classifying a usual text: take them only when needed.
     let hits = if head.len() <= SHORT_BYTES {
-        hits(table, head, &mut [0; SHORT_BYTES + 2 + PADDING])
+        hits(table, head, &mut [0; SHORT_BYTES + MARGIN])
     } else {
-        hits(table, head, &mut [0; HEAD_BYTES + 2 + PADDING])
+        hits(table, head, &mut [0; HEAD_BYTES + MARGIN])
     };
     let verdict = first(table, &hits, &codes, channels).or_else(|| first(table, &hits, &codes, otherwise & !channels)).unwrap_or(Verdict {
         class: BounceClass::Undetermined,
@@ -97,10 +96,8 @@ pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &s
 }
 
 fn hits(table: &Table, head: &[u8], folded: &mut [u8]) -> Hits {
-    let room = folded.len() - PADDING;
-    let used = fold(head, &mut folded[..room]);
     let mut hits = table.free.clone();
-    table.words.find(&folded[..used + PADDING], |phrase| {
+    table.words.find(fold(head, folded), |phrase| {
         for used in &table.uses[phrase] {
             hits.set(used.rule, used.also);
         }

@@ -1,32 +1,26 @@
 //! All phrases of a table found in a folded text, without allocation.
 //!
 //! Every phrase begins with a word. Phrases are kept by their first 12, 8 or 4 bytes, whichever they fill, so a word of the text that
-//! begins like any phrase costs three look-ups and a comparison with the one or two phrases that begin just like it, and other words
-//! cost one test of a bit. An automaton over all phrases (aho-corasick) was tried first: no faster as a DFA of several megabytes,
-//! slower as a contiguous NFA, and sixteen times slower to build.
+//! begins like any phrase costs a look-up for each of these lengths that such phrases have, and a comparison with the one or two that
+//! begin just like it; other words cost one look-up. An automaton over all phrases (aho-corasick) was tried first: no faster as a DFA
+//! of several megabytes, slower as a contiguous NFA, and sixteen times slower to build.
 
 use wide::u8x16;
 
-use super::fold::SEPARATOR;
-
-/// How many bytes of a text one comparison takes.
-const STEP: usize = 16;
-
-/// Zero bytes that must follow a folded text, so that every word can be read as one number.
-pub(super) const PADDING: usize = STEP;
+use super::fold::{SEPARATOR, STEP};
 
 /// How many first bytes choose the bucket, longest first.
 const KEYS: [usize; 3] = [12, 8, 4];
 
 /// The number of buckets is a power of two: the top bits of a hash choose one.
-const BUCKET_BITS: u32 = 10;
+const BUCKET_BITS: u32 = 12;
 const BUCKETS: usize = 1 << BUCKET_BITS;
 
 /// The phrases of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Words {
-    /// One bit for each bucket of four first bytes that any phrase has.
-    begun: Box<[u64; BUCKETS / 64]>,
+    /// By the bucket of four first bytes: a bit for each of `by_key` that has a phrase which begins like this.
+    begun: Box<[u8; BUCKETS]>,
     by_key: [Buckets; KEYS.len()],
     /// Phrases shorter than every key: compared at every word. None in the built-in table.
     short: Vec<Phrase>,
@@ -38,7 +32,7 @@ struct Buckets {
     /// The bytes of a word that choose the bucket.
     mask: u128,
     /// `phrases[starts[n]..starts[n + 1]]` is bucket n.
-    starts: Vec<u32>,
+    starts: Box<[u32; BUCKETS + 1]>,
     phrases: Vec<Phrase>,
 }
 
@@ -60,23 +54,21 @@ impl Words {
             numbered.filter(move |(_, bytes)| (from..to).contains(&bytes.len())).map(|(number, bytes)| Phrase::new(number, bytes))
         };
         let [long, middle, least] = KEYS;
-        let mut begun = Box::new([0; BUCKETS / 64]);
-        for phrase in of_length(least, usize::MAX) {
-            let bucket = bucket(phrase.head & low_bytes(least));
-            begun[bucket / 64] |= 1 << (bucket % 64);
+        let by_key = [
+            Buckets::new(long, of_length(long, usize::MAX)),
+            Buckets::new(middle, of_length(middle, long)),
+            Buckets::new(least, of_length(least, middle)),
+        ];
+        let mut begun = Box::new([0; BUCKETS]);
+        for (number, buckets) in by_key.iter().enumerate() {
+            for phrase in &buckets.phrases {
+                begun[beginning(phrase.head)] |= 1 << number;
+            }
         }
-        Self {
-            begun,
-            by_key: [
-                Buckets::new(long, of_length(long, usize::MAX)),
-                Buckets::new(middle, of_length(middle, long)),
-                Buckets::new(least, of_length(least, middle)),
-            ],
-            short: of_length(0, least).collect(),
-        }
+        Self { begun, by_key, short: of_length(0, least).collect() }
     }
 
-    /// Calls `found` with the number of every phrase in the text, as often as it occurs. `folded` is the text and [`PADDING`].
+    /// Calls `found` with the number of every phrase in the text, as often as it occurs. `folded` is a text as folded.
     pub(super) fn find(&self, folded: &[u8], mut found: impl FnMut(usize)) {
         // A word begins after a separator, or with any character of a script without spaces.
         for (number, bytes) in folded.chunks(STEP).enumerate() {
@@ -100,13 +92,14 @@ impl Words {
     fn at_word(&self, folded: &[u8], found: &mut impl FnMut(usize)) {
         let Some((word, rest)) = folded.split_first_chunk::<STEP>() else { return };
         let word = u128::from_le_bytes(*word);
-        let begun = bucket(word & low_bytes(KEYS[KEYS.len() - 1]));
-        if self.begun[begun / 64] >> (begun % 64) & 1 == 1 {
-            for phrase in self.by_key.iter().flat_map(|buckets| buckets.of(word)) {
+        let mut begun = self.begun[beginning(word)];
+        while begun != 0 {
+            for phrase in self.by_key[begun.trailing_zeros() as usize].of(word) {
                 if phrase.begins(word, rest) {
                     found(phrase.number);
                 }
             }
+            begun &= begun - 1;
         }
         for phrase in &self.short {
             if phrase.begins(word, rest) {
@@ -121,12 +114,12 @@ impl Buckets {
         let mask = low_bytes(key);
         let mut phrases: Vec<(usize, Phrase)> = phrases.map(|phrase| (bucket(phrase.head & mask), phrase)).collect();
         phrases.sort_by_key(|(bucket, _)| *bucket);
-        let mut starts = vec![0; BUCKETS + 1];
+        let mut starts = Box::new([0; BUCKETS + 1]);
         for (bucket, _) in &phrases {
             starts[bucket + 1] += 1;
         }
         let mut total = 0;
-        for start in &mut starts {
+        for start in starts.iter_mut() {
             total += *start;
             *start = total;
         }
@@ -156,6 +149,11 @@ impl Phrase {
 
 const fn low_bytes(count: usize) -> u128 {
     if count >= STEP { u128::MAX } else { (1 << (8 * count)) - 1 }
+}
+
+/// The bucket of a word's four first bytes.
+const fn beginning(word: u128) -> usize {
+    bucket(word & low_bytes(KEYS[KEYS.len() - 1]))
 }
 
 /// Multiplicative hashing of both halves.
