@@ -119,8 +119,8 @@ fn check_members(event: &Event<'_>, body: &str) {
 fn check_scope(event: &Event<'_>, scope: Scope, object: Option<&str>) {
     let expected = object.and_then(|object| serde_json::from_str(object).ok()).unwrap_or(Listed(Vec::new()));
     let mut expected: Vec<_> = expected.0.into_iter().map(|(name, value)| (name, value.get())).collect();
-    let found = event.members().filter(|member| member.scope == scope);
-    let mut found: Vec<_> = found.map(|member| (bytes_of(member.name.get()), member.value)).collect();
+    let found = event.members().filter(|member| member.scope() == scope);
+    let mut found: Vec<_> = found.map(|member| (bytes_of(member.name().get()), member.value())).collect();
     for (name, value) in &found {
         match serde_json::from_str::<String>(value.get()) {
             Ok(text) => assert_eq!(value.string().as_deref(), Some(text.as_str()), "{name:?}"),
@@ -227,8 +227,8 @@ fn check_key(event: &Event<'_>, privacy: &Privacy) {
 /// What the event says are addresses and what without doubt is one, in lower case.
 fn addresses(event: &Event<'_>) -> Vec<String> {
     let fields = [Field::Recipient, Field::Email, Field::EmailAddress];
-    let members = event.members().filter(|member| member.field.is_some_and(|field| fields.contains(&field)));
-    members.filter_map(|member| member.value.text()).filter(|text| is_address(text)).map(|text| text.to_lowercase()).collect()
+    let members = event.members().filter(|member| member.field().is_some_and(|field| fields.contains(&field)));
+    members.filter_map(|member| member.value().text()).filter(|text| is_address(text)).map(|text| text.to_lowercase()).collect()
 }
 
 /// `local@domain`, neither in quotes nor with anything that may end a word in a free text.

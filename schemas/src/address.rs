@@ -26,7 +26,13 @@ impl Address {
         if local.is_empty() || local.len() > LOCAL_BYTES {
             return None;
         }
-        let mut text = local.to_lowercase();
+        let mut text = String::with_capacity(local.len() + 1 + domain.len());
+        if local.is_ascii() {
+            text.push_str(local);
+            text.make_ascii_lowercase();
+        } else {
+            text.push_str(&local.to_lowercase());
+        }
         let at = text.len();
         text.push('@');
         text.push_str(&domain);
@@ -41,6 +47,12 @@ impl Address {
     /// The domain in ASCII.
     pub fn domain(&self) -> &str {
         &self.text[self.at + 1..]
+    }
+
+    /// The domain in ASCII, without the rest.
+    pub fn into_domain(mut self) -> String {
+        self.text.drain(..=self.at);
+        self.text
     }
 
     /// The group of domains that one mailbox provider serves; `other` for everyone else.

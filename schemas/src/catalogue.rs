@@ -76,11 +76,11 @@ const fn metric(name: &'static str, evidence: Evidence, of: u8) -> Metric {
 }
 
 fn find(name: &str) -> Option<&'static Metric> {
-    METRICS.binary_search_by(|metric| metric.name.cmp(name)).ok().map(|at| &METRICS[at])
+    METRICS.iter().find(|metric| metric.name == name)
 }
 
 fn bit(object_type: &str) -> u8 {
-    OBJECT_TYPES.binary_search(&object_type).map_or(0, |at| 1 << at)
+    OBJECT_TYPES.iter().position(|known| *known == object_type).map_or(0, |at| 1 << at)
 }
 
 /// Gives a documented object type its documented letter case; anything else stays as it came.

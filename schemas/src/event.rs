@@ -148,7 +148,11 @@ impl<'a> Event<'a> {
 
     /// `email_bounced` and the like: type and metric as they stand.
     pub fn event_type(&self) -> String {
-        [&self.object_type, "_", &self.metric].concat()
+        let mut event_type = String::with_capacity(self.object_type.len() + 1 + self.metric.len());
+        event_type.push_str(&self.object_type);
+        event_type.push('_');
+        event_type.push_str(&self.metric);
+        event_type
     }
 
     /// Every member that counts, as it came.
@@ -169,7 +173,7 @@ impl<'a> Event<'a> {
 
 /// True for what can be an id of Customer.io's making: none of them is an address.
 fn is_made_by_customer_io(text: &str) -> bool {
-    is_id(text) && !text.contains('@')
+    is_id(text) && memchr::memchr(b'@', text.as_bytes()).is_none()
 }
 
 /// True for texts short enough to be an id.

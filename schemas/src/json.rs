@@ -46,17 +46,17 @@ impl<'a> Value<'a> {
     }
 
     /// A text, or a number's literal digits, trimmed; nothing for blank, null, booleans, lists and objects.
+    #[inline]
     pub fn text(self) -> Option<Cow<'a, str>> {
-        let text = match self.source.as_bytes().first()? {
-            b'"' => self.string()?,
-            b'-' | b'0'..=b'9' => return Some(Cow::Borrowed(self.source)),
-            _ => return None,
-        };
-        let text = match text {
-            Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
-            Cow::Owned(text) => Cow::Owned(trim(&text).to_owned()),
-        };
-        (!text.is_empty()).then_some(text)
+        match self.source.as_bytes().first()? {
+            b'"' if self.is_escaped => {
+                let text = unescape(self.source)?;
+                Some(trim(&text)).filter(|text| !text.is_empty()).map(|text| Cow::Owned(text.to_owned()))
+            }
+            b'"' => Some(trim(self.between_quotes()?)).filter(|text| !text.is_empty()).map(Cow::Borrowed),
+            b'-' | b'0'..=b'9' => Some(Cow::Borrowed(self.source)),
+            _ => None,
+        }
     }
 
     /// The content of a text as it is; a lone surrogate, as of a text that was cut within an emoji, is U+FFFD.
@@ -65,7 +65,13 @@ impl<'a> Value<'a> {
         if self.is_escaped {
             return unescape(self.source).map(Cow::Owned);
         }
-        self.source.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
+        if self.source.starts_with('"') { self.between_quotes().map(Cow::Borrowed) } else { None }
+    }
+
+    /// The content of a text without escapes.
+    #[inline]
+    fn between_quotes(self) -> Option<&'a str> {
+        self.source.get(1..self.source.len().checked_sub(1)?)
     }
 
     /// A whole number that was written as a number or as a text.
@@ -133,6 +139,7 @@ fn trim(text: &str) -> &str {
 }
 
 /// The content of a string with escapes.
+#[cold]
 fn unescape(literal: &str) -> Option<String> {
     // Read as bytes, since a lone surrogate makes no `str`.
     let bytes: serde_bytes::ByteBuf = serde_json::from_str(literal).ok()?;
@@ -164,9 +171,7 @@ pub(crate) fn without_lone_surrogates(source: &str) -> Cow<'_, str> {
 
 /// Writes a text as a JSON string.
 pub(crate) fn quote(out: &mut String, text: &str) {
-    // What is missing of the last block counts as special.
-    let is_plain = |block: &[u8]| specials_of_first_block(block).trailing_zeros() as usize >= block.len();
-    if text.as_bytes().chunks(BLOCK).all(is_plain) {
+    if text.bytes().all(|byte| byte > 0x1F && byte != b'"' && byte != b'\\') {
         out.push('"');
         out.push_str(text);
         out.push('"');
@@ -466,8 +471,8 @@ mod tests {
 
     fn members(body: &[u8]) -> Result<Vec<(String, String)>, NotAnObject> {
         let members = Members::read(body)?;
-        let of_top = members.iter().filter(|member| member.scope == Scope::Top);
-        Ok(of_top.map(|member| (member.name.get().to_owned(), member.value.get().to_owned())).collect())
+        let of_top = members.iter().filter(|member| member.scope() == Scope::Top);
+        Ok(of_top.map(|member| (member.name().get().to_owned(), member.value().get().to_owned())).collect())
     }
 
     fn whole(source: &str) -> Value<'_> {

@@ -101,14 +101,34 @@ const SCOPES: usize = 4;
 /// A member as it came.
 #[derive(Debug, Clone, Copy)]
 pub struct Member<'a> {
+    source: &'a str,
+    entry: Entry,
+}
+
+impl<'a> Member<'a> {
     /// Where it stands.
-    pub scope: Scope,
+    #[inline]
+    pub fn scope(&self) -> Scope {
+        self.entry.scope
+    }
+
     /// What it means there, if anything.
-    pub field: Option<Field>,
+    #[inline]
+    pub fn field(&self) -> Option<Field> {
+        self.entry.field
+    }
+
     /// Its name, a text.
-    pub name: Value<'a>,
+    #[inline]
+    pub fn name(&self) -> Value<'a> {
+        self.entry.name.of(self.source)
+    }
+
     /// Its value.
-    pub value: Value<'a>,
+    #[inline]
+    pub fn value(&self) -> Value<'a> {
+        self.entry.value.of(self.source)
+    }
 }
 
 /// A member by its places in the source.
@@ -149,11 +169,13 @@ impl<'a> Members<'a> {
     /// Reads a body in one pass. Bodies of four gigabytes and more are `NotJson`.
     #[inline]
     pub(crate) fn read(body: &'a [u8]) -> Result<Self, NotAnObject> {
-        let source = json::object_source(body)?;
-        let mut members =
-            Self { source, entries: SmallVec::new(), places: [[0; Field::ALL.len()]; SCOPES], begins: [0; SCOPES], has_repeats: false };
+        let mut members = Self::of(json::object_source(body)?);
         members.fill().ok_or(NotAnObject::NotJson)?;
         Ok(members)
+    }
+
+    fn of(source: &'a str) -> Self {
+        Self { source, entries: SmallVec::new(), places: [[0; Field::ALL.len()]; SCOPES], begins: [0; SCOPES], has_repeats: false }
     }
 
     fn fill(&mut self) -> Option<()> {
@@ -254,12 +276,7 @@ impl<'a> Members<'a> {
     /// Every member that counts, as it came: repeated names included, `data` and `identifiers` behind their members.
     pub fn iter(&self) -> impl Iterator<Item = Member<'a>> {
         let counts = |(place, entry): &(usize, &Entry)| *place >= self.begins[entry.scope as usize];
-        self.entries.iter().enumerate().filter(counts).map(|(_, entry)| Member {
-            scope: entry.scope,
-            field: entry.field,
-            name: self.slice(entry.name),
-            value: self.slice(entry.value),
-        })
+        self.entries.iter().enumerate().filter(counts).map(|(_, entry)| Member { source: self.source, entry: *entry })
     }
 
     #[inline]
@@ -291,7 +308,7 @@ mod tests {
         assert_eq!(members.text(Scope::Identifiers, Field::Id), None);
         assert_eq!(members.text(Scope::Data, Field::CustomerId).unwrap(), "u");
         assert_eq!(members.text(Scope::Top, Field::Metric).unwrap(), "y");
-        let names: Vec<_> = members.iter().map(|member| member.name.get()).collect();
+        let names: Vec<_> = members.iter().map(|member| member.name().get()).collect();
         assert_eq!(names, ["\"data\"", "\"customer_id\"", "\"data\"", "\"metric\"", "\"metric\""]);
         assert!(members.has_repeats());
         let kept = Members::read(br#"{"data":{"href":"a","href":" ","href":null},"data":null}"#).unwrap();

@@ -33,7 +33,11 @@ impl Normaliser {
         if event.time.seconds().is_some_and(|at| at * 1000 > received.received_at + CLOCK_MS) {
             event.oddities.insert(Oddity::AheadOfArrival);
         }
-        let address = event.address().and_then(|text| Address::read(&text));
+        let read = Read {
+            address: event.address().and_then(|text| Address::read(&text)),
+            cio_id: event.cio_id().unwrap_or_default(),
+            message_id: event.delivery_id().unwrap_or_default(),
+        };
         let failure_message = event.failure_message();
         let verdict = failure_message.as_deref().map(|text| self.verdict(&event, text));
         if event.oddities.contains(Oddity::Undocumented) {
@@ -46,8 +50,6 @@ impl Normaliser {
             event_type: event.event_type().into(),
             timestamp: event.time.seconds().and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or_default(),
             customer_id: event.customer_id().unwrap_or_default(),
-            cio_id: event.cio_id().unwrap_or_default(),
-            message_id: event.delivery_id().unwrap_or_default(),
             campaign_id: id(Field::CampaignId),
             broadcast_id: id(Field::BroadcastId),
             newsletter_id: id(Field::NewsletterId),
@@ -63,10 +65,17 @@ impl Normaliser {
             machine: event.by_machine(),
             failure_message: failure_message.map(|text| self.shown(text)).unwrap_or_default(),
             href: event.text(Field::Href).map(|text| self.shown(text)).unwrap_or_default(),
-            mailbox_provider: address.as_ref().map(Address::provider).unwrap_or_default(),
-            email_hash: address.as_ref().and_then(|address| self.privacy.hash(address, event.time.seconds())).unwrap_or_default().into(),
-            metadata: self.metadata(&event, address.as_ref()).into(),
-            recipient_domain: address.map(|address| address.domain().to_owned()).unwrap_or_default().into(),
+            mailbox_provider: read.address.as_ref().map(Address::provider).unwrap_or_default(),
+            email_hash: read
+                .address
+                .as_ref()
+                .and_then(|address| self.privacy.hash(address, event.time.seconds()))
+                .unwrap_or_default()
+                .into(),
+            metadata: self.metadata(&event, &read).into(),
+            recipient_domain: read.address.map(Address::into_domain).unwrap_or_default().into(),
+            cio_id: read.cio_id,
+            message_id: read.message_id,
             source: received.source.as_str().into(),
             received_at: received.received_at,
             src_topic: position.topic.into(),
@@ -106,11 +115,11 @@ impl Normaliser {
     }
 
     /// What has no column, as one JSON object with sorted names. A name that stands both at the top and in `data` keeps both values.
-    fn metadata(&self, event: &Event<'_>, address: Option<&Address>) -> String {
+    fn metadata(&self, event: &Event<'_>, read: &Read<'_>) -> String {
         let mut rest: SmallVec<[Rest<'_>; 16]> = SmallVec::new();
         let mut masked = 0;
-        for member in event.members().filter(|member| !self.has_a_column(event, address, *member)) {
-            let mut name = member.name.string().unwrap_or_default();
+        for member in event.members().filter(|member| !self.has_a_column(event, read, *member)) {
+            let mut name = member.name().string().unwrap_or_default();
             if !is_word(&name) {
                 let shown = self.shown(name.clone());
                 // Masked names are alike and must not take each other's place.
@@ -118,14 +127,14 @@ impl Normaliser {
                 name = if shown != name && masked > 1 { Cow::Owned(format!("{shown}#{masked}")) } else { shown };
             }
             let name = if name == ODDITIES { Cow::Owned(["sent.", ODDITIES].concat()) } else { name };
-            let name = match member.scope {
-                Scope::Identifiers | Scope::TopIdentifiers if member.scope != event.identifiers() => continue,
+            let name = match member.scope() {
+                Scope::Identifiers | Scope::TopIdentifiers if member.scope() != event.identifiers() => continue,
                 Scope::Identifiers | Scope::TopIdentifiers => Cow::Owned(["identifiers.", &name].concat()),
                 Scope::Top | Scope::Data => name,
             };
-            let beside_data = member.scope == Scope::Top && event.payload() == Scope::Data;
-            let has_twin = beside_data && member.field.is_some_and(|field| event.value(field).is_some());
-            rest.push(Rest { name, beside_data, has_twin, value: self.shown_json(member.value.get()) });
+            let beside_data = member.scope() == Scope::Top && event.payload() == Scope::Data;
+            let has_twin = beside_data && member.field().is_some_and(|field| event.value(field).is_some());
+            rest.push(Rest { name, beside_data, has_twin, value: self.shown_json(member.value().get()) });
         }
         if !event.oddities.is_empty() {
             let names: Vec<&str> = event.oddities.iter().map(Oddity::as_str).collect();
@@ -143,8 +152,7 @@ impl Normaliser {
             if next.is_some_and(|next| next.beside_data == member.beside_data) {
                 continue;
             }
-            let name =
-                if member.has_twin || next.is_some() { Cow::Owned(["top.", &member.name].concat()) } else { Cow::Borrowed(&*member.name) };
+            let name = if member.has_twin || next.is_some() { Cow::Owned(["top.", &member.name].concat()) } else { member.name.clone() };
             // A member that is really called `top.name` counts.
             if name.len() > member.name.len() && rest.binary_search_by(|other| other.name.cmp(&name)).is_ok() {
                 continue;
@@ -152,7 +160,11 @@ impl Normaliser {
             if metadata.len() > 1 {
                 metadata.push(',');
             }
-            json::quote(&mut metadata, &name);
+            match name {
+                // It stood in a document without escapes.
+                Cow::Borrowed(name) => metadata.extend(["\"", name, "\""]),
+                Cow::Owned(name) => json::quote(&mut metadata, &name),
+            }
             metadata.push(':');
             metadata.push_str(&member.value);
         }
@@ -161,27 +173,27 @@ impl Normaliser {
     }
 
     /// True if nothing is lost by leaving a member out: a column holds it, it is empty, or it must not be shown.
-    fn has_a_column(&self, event: &Event<'_>, address: Option<&Address>, member: Member<'_>) -> bool {
-        let value = member.value;
-        let Some(field) = member.field else { return value.is_null() };
-        let in_payload = member.scope == event.payload();
-        let in_identifiers = member.scope == event.identifiers();
-        let is_text = || value.text().is_some();
-        let is_id = || value.text().is_some_and(|text| event::is_id(&text));
+    fn has_a_column(&self, event: &Event<'_>, read: &Read<'_>, member: Member<'_>) -> bool {
+        let value = member.value();
+        let Some(field) = member.field() else { return value.is_null() };
+        let in_payload = member.scope() == event.payload();
+        let in_identifiers = member.scope() == event.identifiers();
+        let text = value.text();
+        let is_id = || text.as_deref().is_some_and(event::is_id);
         // Mostly it is the address that was read already.
         let is_address = || {
-            let known = |text: &str| address.is_some_and(|address| address.as_str() == text);
-            value.text().is_some_and(|text| known(&text) || Address::read(&text).is_some())
+            let known = |text: &str| read.address.as_ref().is_some_and(|address| address.as_str() == text);
+            text.as_deref().is_some_and(|text| known(text) || Address::read(text).is_some())
         };
         let is_held = match field {
-            Field::Data => member.scope == Scope::Top && value.is_object(),
+            Field::Data => member.scope() == Scope::Top && value.is_object(),
             Field::Identifiers => in_payload && value.is_object(),
-            Field::Timestamp => member.scope == Scope::Top && matches!(event.time, EventTime::Stated(_)),
-            Field::ObjectType | Field::Metric => member.scope == Scope::Top && is_text(),
-            Field::EventId => value.text().is_some_and(|text| text == event.event_id),
+            Field::Timestamp => member.scope() == Scope::Top && matches!(event.time, EventTime::Stated(_)),
+            Field::ObjectType | Field::Metric => member.scope() == Scope::Top && text.is_some(),
+            Field::EventId => text.is_some_and(|text| text == event.event_id),
             Field::CustomerId => in_payload && is_id(),
-            Field::DeliveryId => in_payload && event.delivery_id().is_some(),
-            Field::FailureMessage | Field::Href => in_payload && is_text(),
+            Field::DeliveryId => in_payload && !read.message_id.is_empty(),
+            Field::FailureMessage | Field::Href => in_payload && text.is_some(),
             Field::CampaignId | Field::BroadcastId | Field::NewsletterId | Field::TransactionalMessageId | Field::ActionId => {
                 in_payload && value.integer().is_some_and(|id| id >= 0)
             }
@@ -190,17 +202,36 @@ impl Normaliser {
             Field::Email => in_identifiers && is_address() && !self.privacy.keeps_clear_text(),
             Field::Content | Field::Headers => event.metric == "sent" && !self.keeps_content,
             Field::Id => in_identifiers && is_id() && !event.oddities.contains(Oddity::IdentifiersDiffer),
-            Field::CioId => in_identifiers && event.cio_id().is_some(),
+            Field::CioId => in_identifiers && !read.cio_id.is_empty(),
             Field::Recipients | Field::LinkId | Field::Prefetched | Field::Machine => false,
         };
         is_held || value.is_blank()
     }
 }
 
+/// What the columns and the rest are both made with.
+struct Read<'a> {
+    address: Option<Address>,
+    /// Empty if unknown; so is the next.
+    cio_id: Cow<'a, str>,
+    message_id: Cow<'a, str>,
+}
+
 /// True for names that can hold no address.
 fn is_word(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    name.bytes().all(|byte| OF_WORDS[usize::from(byte)])
 }
+
+/// ASCII letters, digits and underscores.
+const OF_WORDS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
+        byte += 1;
+    }
+    table
+};
 
 /// A member of the metadata.
 struct Rest<'a> {

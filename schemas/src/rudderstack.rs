@@ -128,10 +128,10 @@ fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Map<String, Va
 /// The members of `data` that stand in `names`, under their new names. Of a repeated member the last counts, even if it is null.
 fn members(event: &Event<'_>, names: &[(&str, &str)]) -> Map<String, Value> {
     let mut found = Map::new();
-    for member in event.members().filter(|member| member.scope == event.payload()) {
-        let Some(listed) = member.name.string() else { continue };
+    for member in event.members().filter(|member| member.scope() == event.payload()) {
+        let Some(listed) = member.name().string() else { continue };
         if let Some((_, name)) = names.iter().find(|(in_data, _)| *in_data == listed) {
-            found.insert((*name).to_owned(), serde_json::from_str(member.value.get()).unwrap_or_default());
+            found.insert((*name).to_owned(), serde_json::from_str(member.value().get()).unwrap_or_default());
         }
     }
     found.retain(|_, value| !value.is_null());

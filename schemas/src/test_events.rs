@@ -41,9 +41,9 @@ impl TestEvent {
     }
 
     fn marks(&self, member: Member<'_>) -> bool {
-        member.scope == self.scope
-            && member.name.string().is_some_and(|name| name == self.name)
-            && member.value.text().is_some_and(|text| if self.is_prefix { text.starts_with(&self.value) } else { text == self.value })
+        member.scope() == self.scope
+            && member.name().string().is_some_and(|name| name == self.name)
+            && member.value().text().is_some_and(|text| if self.is_prefix { text.starts_with(&self.value) } else { text == self.value })
     }
 }
 
