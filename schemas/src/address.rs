@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::json::trim;
+
 mod escape;
 mod mask;
 
@@ -19,9 +21,10 @@ impl Address {
     /// follows the `@` is no domain.
     pub fn read(text: &str) -> Option<Self> {
         let visible = visible(text);
-        let (before, after) = visible.rsplit_once('@')?;
+        let at = memchr::memrchr(b'@', visible.as_bytes())?;
+        let (before, after) = (&visible[..at], &visible[at + 1..]);
         let local = if before.ends_with('"') { before } else { before.rsplit(ends_local).next()? };
-        let local = local.trim_start().strip_prefix("mailto:").unwrap_or(local).trim();
+        let local = trim(local.trim_start().strip_prefix("mailto:").unwrap_or(local));
         let domain = ascii_domain(domain_of(after).trim_end_matches('.'))?;
         if local.is_empty() || local.len() > LOCAL_BYTES {
             return None;
@@ -69,7 +72,7 @@ const DOMAIN_BYTES: usize = 253;
 /// The text without what nobody sees (direction marks, joiners, soft hyphens), the wide forms of `@` as the plain one.
 fn visible(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
-        return Cow::Borrowed(text.trim());
+        return Cow::Borrowed(trim(text));
     }
     let is_unseen =
         |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
@@ -89,9 +92,20 @@ fn domain_of(text: &str) -> &str {
         let end = literal.find(']').map_or(0, |end| end + 2);
         return &text[..end];
     }
-    let end = text.find(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !matches!(c, '-' | '.' | '_'));
+    let end = text.bytes().position(|byte| byte.is_ascii() && !OF_DOMAINS[usize::from(byte)]);
     &text[..end.unwrap_or(text.len())]
 }
+
+/// What a domain in ASCII is made of: letters, digits, hyphens, dots, underscores.
+const OF_DOMAINS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_');
+        byte += 1;
+    }
+    table
+};
 
 /// A domain as the DNS knows it: lower case and in ASCII. Nothing for what can be none.
 fn ascii_domain(domain: &str) -> Option<Cow<'_, str>> {
@@ -104,8 +118,7 @@ fn ascii_domain(domain: &str) -> Option<Cow<'_, str>> {
         Cow::Borrowed(domain)
     };
     let is_literal = ascii.starts_with('[');
-    let may_stand =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_') || is_literal && matches!(byte, b'[' | b']' | b':');
+    let may_stand = |byte: u8| OF_DOMAINS[usize::from(byte)] || is_literal && matches!(byte, b'[' | b']' | b':');
     (!ascii.is_empty() && ascii.len() <= DOMAIN_BYTES && ascii.bytes().all(may_stand)).then_some(ascii)
 }
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue;
 use crate::event_time::EventTime;
-use crate::json::{NotAnObject, Value};
+use crate::json::{self, NotAnObject, Value};
 use crate::members::{Field, Member, Members, Scope};
 use crate::oddity::{Oddities, Oddity};
 
@@ -37,7 +37,8 @@ impl<'a> Event<'a> {
     /// Allocates nothing for events of documented shape.
     #[inline]
     pub fn read(body: &'a [u8]) -> Result<Self, NotAnObject> {
-        let members = Members::read(body)?;
+        let mut members = Members::of(json::object_source(body)?);
+        members.fill().ok_or(NotAnObject::NotJson)?;
         let mut oddities = Oddities::default();
         let has_data = members.get(Scope::Top, Field::Data).is_some_and(Value::is_object);
         let payload = if has_data { Scope::Data } else { Scope::Top };

@@ -133,7 +133,7 @@ impl<'a> Value<'a> {
 
 /// As `str::trim`, at once for texts that neither begin nor end with a blank or a character outside ASCII.
 #[inline]
-fn trim(text: &str) -> &str {
+pub(crate) fn trim(text: &str) -> &str {
     let is_plain = |byte: Option<&u8>| byte.is_none_or(|byte| (b'!'..=b'~').contains(byte));
     if is_plain(text.as_bytes().first()) && is_plain(text.as_bytes().last()) { text } else { text.trim() }
 }
@@ -236,14 +236,17 @@ impl<'a> Reader<'a> {
     /// The next byte behind blanks, left where it is.
     #[inline]
     pub(crate) fn next(&mut self) -> Option<u8> {
-        loop {
-            let byte = *self.bytes.get(self.at)?;
-            // Most tokens follow each other without a blank, and none of them is below one.
-            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-                return Some(byte);
-            }
+        // Most tokens follow each other without a blank, and none of them is below one.
+        let byte = self.byte()?;
+        if byte > b' ' { Some(byte) } else { self.next_behind_blanks() }
+    }
+
+    #[cold]
+    fn next_behind_blanks(&mut self) -> Option<u8> {
+        while let b' ' | b'\t' | b'\r' | b'\n' = self.byte()? {
             self.at += 1;
         }
+        self.byte()
     }
 
     /// Passes over the next byte behind blanks if it is this one.

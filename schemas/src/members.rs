@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::json::{self, NotAnObject, Reader, Span, Value};
+use crate::json::{Reader, Span, Value};
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $field:ident = $name:literal,)+) => {
@@ -16,12 +16,12 @@ macro_rules! fields {
 
         impl Field {
             const ALL: &[Self] = &[$(Self::$field),+];
+            const NAMES: [&str; Self::ALL.len()] = [$($name),+];
 
             /// Its name.
+            #[inline]
             pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$field => $name,)+
-                }
+                Self::NAMES[self as usize]
             }
         }
     };
@@ -166,19 +166,14 @@ struct Open {
 }
 
 impl<'a> Members<'a> {
-    /// Reads a body in one pass. Bodies of four gigabytes and more are `NotJson`.
+    /// Those of a source that is yet to be read, by [`Self::fill`]: apart from it, since they are large and a result of them would be copied.
     #[inline]
-    pub(crate) fn read(body: &'a [u8]) -> Result<Self, NotAnObject> {
-        let mut members = Self::of(json::object_source(body)?);
-        members.fill().ok_or(NotAnObject::NotJson)?;
-        Ok(members)
-    }
-
-    fn of(source: &'a str) -> Self {
+    pub(crate) fn of(source: &'a str) -> Self {
         Self { source, entries: SmallVec::new(), places: [[0; Field::ALL.len()]; SCOPES], begins: [0; SCOPES], has_repeats: false }
     }
 
-    fn fill(&mut self) -> Option<()> {
+    /// Reads the source in one pass. Nothing if it is no JSON object.
+    pub(crate) fn fill(&mut self) -> Option<()> {
         let mut reader = Reader::new(self.source);
         let mut outer: SmallVec<[Open; SCOPES]> = SmallVec::new();
         let mut scope = Scope::Top;
@@ -224,26 +219,26 @@ impl<'a> Members<'a> {
 
     #[inline]
     fn push(&mut self, entry: Entry) {
+        let Entry { scope, field, value, .. } = entry;
         self.entries.push(entry);
-        let Some(field) = entry.field else { return };
+        let Some(field) = field else { return };
         let place = self.entries.len() as u32;
-        let known = &mut self.places[entry.scope as usize][field as usize];
-        let before = std::mem::replace(known, place);
+        let before = std::mem::replace(&mut self.places[scope as usize][field as usize], place);
         if before != 0 {
-            self.repeated(before, entry, field);
+            self.repeated(before, scope, field, value);
         }
     }
 
     #[cold]
-    fn repeated(&mut self, before: u32, entry: Entry, field: Field) {
+    fn repeated(&mut self, before: u32, scope: Scope, field: Field, value: Span) {
         self.has_repeats = true;
-        let value = self.slice(entry.value);
-        let yields = match inner(entry.scope, Some(field)) {
+        let value = self.slice(value);
+        let yields = match inner(scope, Some(field)) {
             Some(_) => !value.is_object(),
             None => value.is_blank(),
         };
         if yields {
-            self.places[entry.scope as usize][field as usize] = before;
+            self.places[scope as usize][field as usize] = before;
         }
     }
 
@@ -299,6 +294,14 @@ fn inner(scope: Scope, field: Option<Field>) -> Option<Scope> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::{self, NotAnObject};
+
+    impl<'a> Members<'a> {
+        pub(crate) fn read(body: &'a [u8]) -> Result<Self, NotAnObject> {
+            let mut members = Self::of(json::object_source(body)?);
+            members.fill().map(|()| members).ok_or(NotAnObject::NotJson)
+        }
+    }
 
     #[test]
     fn of_a_repeated_name_the_last_counts_that_says_something() {

@@ -118,7 +118,10 @@ impl Normaliser {
     fn metadata(&self, event: &Event<'_>, read: &Read<'_>) -> String {
         let mut rest: SmallVec<[Rest<'_>; 16]> = SmallVec::new();
         let mut masked = 0;
-        for member in event.members().filter(|member| !self.has_a_column(event, read, *member)) {
+        for member in event.members() {
+            if self.has_a_column(event, read, member) {
+                continue;
+            }
             let mut name = member.name().string().unwrap_or_default();
             if !is_word(&name) {
                 let shown = self.shown(name.clone());
@@ -178,22 +181,22 @@ impl Normaliser {
         let Some(field) = member.field() else { return value.is_null() };
         let in_payload = member.scope() == event.payload();
         let in_identifiers = member.scope() == event.identifiers();
-        let text = value.text();
-        let is_id = || text.as_deref().is_some_and(event::is_id);
+        let is_text = || value.text().is_some();
+        let is_id = || value.text().is_some_and(|text| event::is_id(&text));
         // Mostly it is the address that was read already.
         let is_address = || {
             let known = |text: &str| read.address.as_ref().is_some_and(|address| address.as_str() == text);
-            text.as_deref().is_some_and(|text| known(text) || Address::read(text).is_some())
+            value.text().is_some_and(|text| known(&text) || Address::read(&text).is_some())
         };
         let is_held = match field {
             Field::Data => member.scope() == Scope::Top && value.is_object(),
             Field::Identifiers => in_payload && value.is_object(),
             Field::Timestamp => member.scope() == Scope::Top && matches!(event.time, EventTime::Stated(_)),
-            Field::ObjectType | Field::Metric => member.scope() == Scope::Top && text.is_some(),
-            Field::EventId => text.is_some_and(|text| text == event.event_id),
+            Field::ObjectType | Field::Metric => member.scope() == Scope::Top && is_text(),
+            Field::EventId => value.text().is_some_and(|text| text == event.event_id),
             Field::CustomerId => in_payload && is_id(),
             Field::DeliveryId => in_payload && !read.message_id.is_empty(),
-            Field::FailureMessage | Field::Href => in_payload && text.is_some(),
+            Field::FailureMessage | Field::Href => in_payload && is_text(),
             Field::CampaignId | Field::BroadcastId | Field::NewsletterId | Field::TransactionalMessageId | Field::ActionId => {
                 in_payload && value.integer().is_some_and(|id| id >= 0)
             }
