@@ -196,14 +196,14 @@ impl<'a> Members<'a> {
                     }
                 }
                 let value = reader.value()?;
-                self.push(Entry { scope, field, name, value });
+                self.push(scope, field, name, value);
             }
             // Behind a member, or in an object without any.
             while !reader.take(b',') {
                 reader.take(b'}').then_some(())?;
                 let Some(open) = outer.pop() else { return reader.next().is_none().then_some(()) };
                 scope = open.scope;
-                self.push(Entry { scope, field: open.field, name: open.name, value: reader.span(open.from, false) });
+                self.push(scope, open.field, open.name, reader.span(open.from, false));
             }
             is_empty = false;
         }
@@ -218,25 +218,23 @@ impl<'a> Members<'a> {
     }
 
     #[inline]
-    fn push(&mut self, entry: Entry) {
-        let Entry { scope, field, value, .. } = entry;
-        self.entries.push(entry);
+    fn push(&mut self, scope: Scope, field: Option<Field>, name: Span, value: Span) {
+        self.entries.push(Entry { scope, field, name, value });
         let Some(field) = field else { return };
         let place = self.entries.len() as u32;
         let before = std::mem::replace(&mut self.places[scope as usize][field as usize], place);
         if before != 0 {
-            self.repeated(before, scope, field, value);
+            self.repeated(before, scope, field);
         }
     }
 
     #[cold]
-    fn repeated(&mut self, before: u32, scope: Scope, field: Field, value: Span) {
+    fn repeated(&mut self, before: u32, scope: Scope, field: Field) {
         self.has_repeats = true;
-        let value = self.slice(value);
-        let yields = match inner(scope, Some(field)) {
+        let yields = self.get(scope, field).is_some_and(|value| match inner(scope, Some(field)) {
             Some(_) => !value.is_object(),
             None => value.is_blank(),
-        };
+        });
         if yields {
             self.places[scope as usize][field as usize] = before;
         }
