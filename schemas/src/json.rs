@@ -49,14 +49,17 @@ impl<'a> Value<'a> {
     #[inline]
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.source.as_bytes().first()? {
-            b'"' if self.is_escaped => {
-                let text = unescape(self.source)?;
-                Some(trim(&text)).filter(|text| !text.is_empty()).map(|text| Cow::Owned(text.to_owned()))
-            }
+            b'"' if self.is_escaped => self.escaped_text().map(Cow::Owned),
             b'"' => Some(trim(self.between_quotes()?)).filter(|text| !text.is_empty()).map(Cow::Borrowed),
             b'-' | b'0'..=b'9' => Some(Cow::Borrowed(self.source)),
             _ => None,
         }
+    }
+
+    #[cold]
+    fn escaped_text(self) -> Option<String> {
+        let text = unescape(self.source)?;
+        Some(trim(&text)).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
     /// The content of a text as it is; a lone surrogate, as of a text that was cut within an emoji, is U+FFFD.
@@ -135,7 +138,12 @@ impl<'a> Value<'a> {
 #[inline]
 pub(crate) fn trim(text: &str) -> &str {
     let is_plain = |byte: Option<&u8>| byte.is_none_or(|byte| (b'!'..=b'~').contains(byte));
-    if is_plain(text.as_bytes().first()) && is_plain(text.as_bytes().last()) { text } else { text.trim() }
+    if is_plain(text.as_bytes().first()) && is_plain(text.as_bytes().last()) { text } else { trim_blanks(text) }
+}
+
+#[cold]
+fn trim_blanks(text: &str) -> &str {
+    text.trim()
 }
 
 /// The content of a string with escapes.

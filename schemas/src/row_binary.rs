@@ -72,6 +72,17 @@ struct Writer<'b> {
     names: Option<&'b mut Vec<&'static str>>,
 }
 
+/// Its length and itself.
+fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
+    let mut length = text.len();
+    while length > 0x7F {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend_from_slice(text);
+}
+
 impl Writer<'_> {
     #[inline]
     fn put<const N: usize>(self, bytes: [u8; N]) -> Result<(), Unsupported> {
@@ -91,38 +102,47 @@ impl<'b> Serializer for Writer<'b> {
     type SerializeStruct = Row<'b>;
     type SerializeStructVariant = Impossible<(), Unsupported>;
 
+    #[inline]
     fn serialize_bool(self, value: bool) -> Result<(), Unsupported> {
         self.put([u8::from(value)])
     }
 
+    #[inline]
     fn serialize_i8(self, value: i8) -> Result<(), Unsupported> {
         self.put(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_i16(self, value: i16) -> Result<(), Unsupported> {
         self.put(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_i32(self, value: i32) -> Result<(), Unsupported> {
         self.put(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_i64(self, value: i64) -> Result<(), Unsupported> {
         self.put(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_u8(self, value: u8) -> Result<(), Unsupported> {
         self.put([value])
     }
 
+    #[inline]
     fn serialize_u16(self, value: u16) -> Result<(), Unsupported> {
         self.put(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_u32(self, value: u32) -> Result<(), Unsupported> {
         self.put(value.to_le_bytes())
     }
 
+    #[inline]
     fn serialize_u64(self, value: u64) -> Result<(), Unsupported> {
         self.put(value.to_le_bytes())
     }
@@ -146,20 +166,16 @@ impl<'b> Serializer for Writer<'b> {
 
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Unsupported> {
-        let mut length = value.len();
-        while length > 0x7F {
-            self.bytes.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        self.bytes.push(length as u8);
-        self.bytes.extend_from_slice(value);
+        put_text(self.bytes, value);
         Ok(())
     }
 
+    #[inline]
     fn serialize_none(self) -> Result<(), Unsupported> {
         self.put([1])
     }
 
+    #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Unsupported> {
         self.bytes.push(0);
         value.serialize(self)
@@ -245,7 +261,8 @@ impl SerializeStruct for Row<'_> {
     type Ok = ();
     type Error = Unsupported;
 
-    #[inline]
+    // A row has thirty fields: as calls they cost more than what they write.
+    #[inline(always)]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Unsupported> {
         if let Some(names) = &mut self.names {
             names.push(name);
