@@ -9,6 +9,10 @@ use aftersend_pipeline::shutdown;
 use aftersend_pipeline::telemetry::init_logs;
 use clap::Parser;
 
+/// Records are allocated by one thread and freed by another, by the Kafka client too, whose `malloc` this also is.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// `EX_USAGE`
 const BAD_CONFIGURATION: u8 = 64;
 

@@ -10,6 +10,9 @@ use actix_web::web::{BytesMut, Payload};
 use aftersend_ingest::server::{Observer, serve};
 use futures_util::StreamExt as _;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Nobody counts.
 #[derive(Clone)]
 struct Nobody;

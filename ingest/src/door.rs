@@ -1,6 +1,8 @@
 //! One request, from its headers to its answer.
 
+use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +16,12 @@ use aftersend_schemas::headers::Received;
 use aftersend_schemas::identity::Subject;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
+use rdkafka::message::OwnedHeaders;
 use ring::digest::{SHA256, digest};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
-use crate::admission::{Admission, BodyPermit, RequestPermit};
+use crate::admission::{Admission, RequestPermit};
 use crate::allowlist::Published;
 use crate::answer::Answer;
 use crate::body::{self, Body, Limits};
@@ -63,7 +66,8 @@ type Ending = (Answer, Option<String>);
 
 /// Handles one request. Always answers, within [`BUDGET`]: also when our own code panics.
 pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, payload: Payload) -> HttpResponse {
-    let handled = AssertUnwindSafe(door.handle(&request, payload)).catch_unwind().await;
+    let handling = pin!(door.handle(&request, payload));
+    let handled = AssertUnwindSafe(handling).catch_unwind().await;
     // What the request had taken is given back by then: permits live in the future.
     let (source, (answer, ingest_id)) = handled.unwrap_or((None, (Answer::Panicked, None)));
     match source.or_else(|| door.rules.load().sources.find(request.path()).cloned()) {
@@ -83,14 +87,14 @@ impl Door {
             Ok(admitted) => admitted,
             Err(refused) => return (None, (refused, None)),
         };
-        let mut late = Answer::TooSlow;
-        let accepting = self.accept(&admitted, request, payload, &mut late);
+        let late = Cell::new(Answer::TooSlow);
+        let accepting = pin!(self.accept(&admitted, request, payload, &late));
         let ending = match tokio::time::timeout(BUDGET, accepting).await {
             Ok(Ok(ending)) => ending,
             Ok(Err(refused)) => (refused, None),
-            Err(_) => (late, None),
+            Err(_) => (late.get(), None),
         };
-        (Some(admitted.source), ending)
+        (Some(admitted.source.clone()), ending)
     }
 
     /// What can be said before the body.
@@ -122,7 +126,7 @@ impl Door {
     }
 
     /// Reads, verifies and keeps the body. `late` is what the answer will be if time runs out.
-    async fn accept(&self, admitted: &Admitted, request: &HttpRequest, payload: Payload, late: &mut Answer) -> Result<Ending, Answer> {
+    async fn accept(&self, admitted: &Admitted, request: &HttpRequest, payload: Payload, late: &Cell<Answer>) -> Result<Ending, Answer> {
         let source = &admitted.source;
         let signature = match &source.keys {
             None => None,
@@ -154,7 +158,7 @@ impl Door {
                 return Err(Answer::TimestampOutside);
             }
         }
-        *late = Answer::NotAcknowledged;
+        late.set(Answer::NotAcknowledged);
         #[cfg(feature = "failpoints")]
         fail::fail_point!("ingest-verified");
 
@@ -166,8 +170,8 @@ impl Door {
             content_type: header_text(request, CONTENT_TYPE, CONTENT_TYPE_BYTES),
             ingest_id: ingest_id(received_at),
         };
-        let answer = match body {
-            Body::Whole(bytes) => self.keep(&bytes, &received, admitted, is_encoded(request), permit).await?,
+        let prepared = match &body {
+            Body::Whole(bytes) => prepare(bytes, &received, admitted, is_encoded(request)),
             Body::Head(head, length) => {
                 tracing::error!(
                     source.name,
@@ -175,55 +179,52 @@ impl Door {
                     received.ingest_id,
                     "a body is larger than ingest.max_body_bytes; its head is in the dead letters"
                 );
-                self.dead(&head, &received, BODY_TOO_LARGE, permit).await?
+                Prepared::dead(head, &received, BODY_TOO_LARGE)
             }
+        };
+        let Prepared { destination, key, headers } = prepared;
+        let (Body::Whole(value) | Body::Head(value, _)) = body;
+        permit.enter_lane(key.as_bytes()).map_err(|_| Answer::PartitionOverloaded)?;
+        let length = value.len();
+        let record = Outgoing { key, value, headers, received_at };
+        self.publisher.write(destination, record, permit).await?;
+        let answer = match destination {
+            Destination::Raw => {
+                self.metrics.body_bytes.inc_by(length as u64);
+                Answer::Accepted
+            }
+            Destination::Dead => Answer::Dead,
         };
         Ok((answer, Some(received.ingest_id)))
     }
+}
 
-    async fn keep(
-        &self,
-        body: &[u8],
-        received: &Received,
-        admitted: &Admitted,
-        is_encoded: bool,
-        permit: BodyPermit,
-    ) -> Result<Answer, Answer> {
-        let event = match Event::read(body) {
-            Ok(event) => event,
-            Err(_) if is_encoded => return self.dead(body, received, BODY_ENCODED, permit).await,
-            Err(reason) => return self.dead(body, received, &reason.to_string(), permit).await,
-        };
-        if let Some(seconds) = event.time.seconds() {
-            admitted.source.metrics.event_age.observe(age_seconds(seconds, received.received_at));
-        }
-        let subject = Subject::of(&event, &admitted.rules.privacy);
-        let headers = record_headers::raw(received);
-        self.publish(Destination::Raw, &subject.key(), body, headers, received, permit).await?;
-        self.metrics.body_bytes.inc_by(body.len() as u64);
-        Ok(Answer::Accepted)
+/// What a body becomes, worked out without waiting for anything: what stands here is not carried along while the brokers are waited for.
+struct Prepared {
+    destination: Destination,
+    key: String,
+    headers: OwnedHeaders,
+}
+
+/// Finds the key and decides whether the body is an event.
+fn prepare(body: &[u8], received: &Received, admitted: &Admitted, is_encoded: bool) -> Prepared {
+    let event = match Event::read(body) {
+        Ok(event) => event,
+        Err(_) if is_encoded => return Prepared::dead(body, received, BODY_ENCODED),
+        Err(reason) => return Prepared::dead(body, received, &reason.to_string()),
+    };
+    if let Some(seconds) = event.time.seconds() {
+        admitted.source.metrics.event_age.observe(age_seconds(seconds, received.received_at));
     }
+    let key = Subject::of(&event, &admitted.rules.privacy).key().into_owned();
+    Prepared { destination: Destination::Raw, key, headers: record_headers::raw(received) }
+}
 
-    /// Keeps what is no event, with the reason. Copies of a body meet in one partition.
-    async fn dead(&self, body: &[u8], received: &Received, reason: &str, permit: BodyPermit) -> Result<Answer, Answer> {
-        let key = hex::encode(digest(&SHA256, body));
+impl Prepared {
+    /// What is no event, with the reason. Copies of a body meet in one partition.
+    fn dead(body: &[u8], received: &Received, reason: &str) -> Self {
         let headers = record_headers::dead_letter_from_request(received, reason);
-        self.publish(Destination::Dead, &key, body, headers, received, permit).await?;
-        Ok(Answer::Dead)
-    }
-
-    async fn publish(
-        &self,
-        to: Destination,
-        key: &str,
-        value: &[u8],
-        headers: rdkafka::message::OwnedHeaders,
-        received: &Received,
-        mut permit: BodyPermit,
-    ) -> Result<(), Answer> {
-        permit.enter_lane(key.as_bytes()).map_err(|_| Answer::PartitionOverloaded)?;
-        let record = Outgoing { key, value, headers, received_at: received.received_at };
-        self.publisher.write(to, record, permit).await
+        Self { destination: Destination::Dead, key: hex::encode(digest(&SHA256, body)), headers }
     }
 }
 

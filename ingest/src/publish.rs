@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use actix_web::web::Bytes;
 use aftersend_pipeline::config::Config;
 use aftersend_pipeline::kafka::producer_config;
 use aftersend_schemas::topics::Topics;
@@ -22,9 +23,9 @@ use crate::metrics::IngestMetrics;
 const DELIVERY_TIMEOUT_MS: u32 = 10_000;
 
 /// A record as it is handed over; the client copies it.
-pub(crate) struct Outgoing<'r> {
-    pub(crate) key: &'r str,
-    pub(crate) value: &'r [u8],
+pub(crate) struct Outgoing {
+    pub(crate) key: String,
+    pub(crate) value: Bytes,
     pub(crate) headers: OwnedHeaders,
     /// Unix milliseconds.
     pub(crate) received_at: i64,
@@ -92,32 +93,20 @@ impl Publisher {
         let mut client = producer_config(config, "ingest", DELIVERY_TIMEOUT_MS);
         // Batching follows the load: a record that finds the connection idle leaves at once, and while requests are under way what arrives
         // makes the next batch.
-        client.set("linger.ms", "0").set("max.in.flight.requests.per.connection", "2");
+        client.set("linger.ms", "0").set("max.in.flight.requests.per.connection", "1");
         let producer = client.create_with_context(Reports { late: metrics.late.clone() })?;
         Ok(Self { producer, raw: topics.raw(), dead: topics.dead(), metrics })
     }
 
     /// Writes a record and waits for every in-sync replica to have it. Dropping the future leaves the record in the client.
-    pub(crate) async fn write(&self, to: Destination, record: Outgoing<'_>, permit: BodyPermit) -> Result<(), Answer> {
+    pub(crate) async fn write(&self, to: Destination, record: Outgoing, permit: BodyPermit) -> Result<(), Answer> {
         let topic = match to {
             Destination::Raw => &self.raw,
             Destination::Dead => &self.dead,
         };
         let started = Instant::now();
         let (delivered, report) = oneshot::channel();
-        let base = BaseRecord::with_opaque_to(topic, Box::new(Ticket { delivered, permit }))
-            .key(record.key)
-            .payload(record.value)
-            .timestamp(record.received_at)
-            .headers(record.headers);
-        match self.producer.send(base) {
-            Ok(()) => {}
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => return Err(Answer::QueueFull),
-            Err((error, _)) => {
-                tracing::error!(%error, topic, bytes = record.value.len(), "the producer refused a record");
-                return Err(Answer::ProduceFailed);
-            }
-        }
+        self.send(topic, record, Ticket { delivered, permit })?;
         match report.await {
             Ok(Ok(())) => {
                 self.metrics.acknowledge_seconds.observe(started.elapsed().as_secs_f64());
@@ -128,6 +117,22 @@ impl Publisher {
                 Err(Answer::ProduceFailed)
             }
             Err(_) => Err(Answer::ProduceFailed),
+        }
+    }
+
+    fn send(&self, topic: &str, record: Outgoing, ticket: Ticket) -> Result<(), Answer> {
+        let base = BaseRecord::with_opaque_to(topic, Box::new(ticket))
+            .key(&record.key)
+            .payload(&record.value[..])
+            .timestamp(record.received_at)
+            .headers(record.headers);
+        match self.producer.send(base) {
+            Ok(()) => Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Answer::QueueFull),
+            Err((error, _)) => {
+                tracing::error!(%error, topic, bytes = record.value.len(), "the producer refused a record");
+                Err(Answer::ProduceFailed)
+            }
         }
     }
 
