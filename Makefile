@@ -45,13 +45,13 @@ bench: ## every benchmark beside its baseline, figures in target/bench; SOAK=1: 
 	@ulimit -Sn "$$(ulimit -Hn)"; $(LOCAL)/with-services.sh \
 		cargo bench --locked -p aftersend-tests --bench ingest -- $(if $(SOAK),--soak) $(BENCH)
 
-fuzz: ## look for input that breaks a promise: TARGET=event, records or classify; SECONDS=600
+fuzz: ## look for input that breaks a promise: TARGET=event, records, classify or door; SECONDS=600
 	@cargo +nightly --version >/dev/null 2>&1 || { echo 'Fuzzing needs nightly Rust: rustup toolchain install nightly --profile minimal' >&2; exit 1; }
 	@cargo fuzz --version >/dev/null 2>&1 || { echo 'cargo-fuzz is missing: cargo install cargo-fuzz --locked' >&2; exit 1; }
 	@mkdir -p fuzz/found/$(TARGET)
 	@# Without AddressSanitizer: our crates forbid unsafe code, and it makes everything slower. New inputs go to fuzz/found.
 	cargo +nightly fuzz run --sanitizer none $(TARGET) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) $(wildcard fuzz/regressions/$(TARGET)) -- \
-		-max_total_time=$(SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 -dict=fuzz/json.dict
+		-max_total_time=$(SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1 -dict=$(firstword $(wildcard fuzz/$(TARGET).dict) fuzz/json.dict)
 
 up: ## start local Kafka (127.0.0.1:9092) and ClickHouse (127.0.0.1:8123)
 	@$(LOCAL)/up.sh

@@ -12,10 +12,10 @@ const LANES: usize = PARTITIONS as usize;
 
 /// There is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Full;
+pub struct Full;
 
 /// Counts of what is in flight, and their limits.
-pub(crate) struct Admission {
+pub struct Admission {
     requests: Count,
     bytes: Count,
     large_bytes: usize,
@@ -57,7 +57,8 @@ impl Count {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: &config::Ingest) -> Arc<Self> {
+    /// Nothing in flight, and the limits of the configuration.
+    pub fn new(limits: &config::Ingest) -> Arc<Self> {
         let bytes = limits.max_in_flight_bytes;
         let lane = |_| Lane {
             records: Count::new(limits.max_in_flight_requests.div_ceil(4)),
@@ -78,7 +79,7 @@ impl Admission {
     }
 
     /// A body, of which nothing is there yet.
-    pub(crate) fn body(self: &Arc<Self>) -> BodyPermit {
+    pub fn body(self: &Arc<Self>) -> BodyPermit {
         BodyPermit { admission: self.clone(), bytes: 0, lane: None }
     }
 
@@ -88,7 +89,7 @@ impl Admission {
     }
 
     /// Bytes of bodies in flight.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes.now()
     }
 }
@@ -103,7 +104,7 @@ impl Drop for RequestPermit {
 }
 
 /// The bytes of a body, from its first piece until its record is delivered or given up, which may be after the answer.
-pub(crate) struct BodyPermit {
+pub struct BodyPermit {
     admission: Arc<Admission>,
     bytes: usize,
     lane: Option<usize>,
@@ -111,7 +112,7 @@ pub(crate) struct BodyPermit {
 
 impl BodyPermit {
     /// So many bytes more.
-    pub(crate) fn grow(&mut self, amount: usize) -> Result<(), Full> {
+    pub fn grow(&mut self, amount: usize) -> Result<(), Full> {
         let bytes = &self.admission.bytes;
         let limit = if self.bytes.saturating_add(amount) > SMALL_BODY_BYTES { self.admission.large_bytes } else { bytes.limit };
         bytes.take(amount, limit)?;

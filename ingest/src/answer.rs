@@ -9,7 +9,7 @@ macro_rules! answers {
     ($($(#[doc = $doc:literal])* $variant:ident = $label:literal, $status:ident;)*) => {
         /// The named endings of a webhook request.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Answer { $($(#[doc = $doc])* $variant,)* }
+        pub enum Answer { $($(#[doc = $doc])* $variant,)* }
 
         impl Answer {
             /// Every ending, for the counters to exist from the start.

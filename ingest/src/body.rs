@@ -1,26 +1,31 @@
 //! A body, read and verified piece by piece.
 
-use actix_web::web::{Bytes, BytesMut, Payload};
-use futures_util::StreamExt as _;
+use actix_web::error::PayloadError;
+use actix_web::web::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
 
 use crate::admission::BodyPermit;
 use crate::answer::Answer;
 use crate::signature::Verification;
 
-/// Of a body above `ingest.max_body_bytes` this much is kept.
+/// Of a body above `ingest.max_body_bytes` this much is kept, if that is not more than the limit itself.
 const HEAD_BYTES: usize = 64 * 1024;
 
 /// How much of a body is kept, and how much is read at all.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) max_body_bytes: usize,
-    pub(crate) hard_limit_bytes: usize,
+pub struct Limits {
+    /// Up to here it is kept whole.
+    pub max_body_bytes: usize,
+    /// Up to here it is read.
+    pub hard_limit_bytes: usize,
 }
 
 /// A body that came to its end: whole, or its head and full length.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Body {
+pub enum Body {
+    /// All of it.
     Whole(Bytes),
+    /// Its beginning, and how long it was.
     Head(Bytes, usize),
 }
 
@@ -49,10 +54,10 @@ impl Pieces {
         }
     }
 
-    /// Keeps the head only, and gives the memory of the rest back.
-    fn cut(&mut self) {
+    /// Keeps the beginning only, and gives the memory of the rest back.
+    fn cut(&mut self, bytes: usize) {
         self.join();
-        self.joined = BytesMut::from(&self.joined[..self.joined.len().min(HEAD_BYTES)]);
+        self.joined = BytesMut::from(&self.joined[..self.joined.len().min(bytes)]);
     }
 
     fn into_bytes(self) -> Bytes {
@@ -60,36 +65,41 @@ impl Pieces {
     }
 }
 
-/// Reads to the end. Beyond `max_body_bytes` only the head is held, and the rest is verified and let go.
-pub(crate) async fn read(
-    mut payload: Payload,
+/// Reads to the end. Beyond `max_body_bytes` only the head is held, and the rest is verified and let go. Never more than `max_body_bytes` is held, so
+/// a body that is alone always finds room.
+pub async fn read(
+    mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     mut verification: Option<&mut Verification>,
     limits: Limits,
     permit: &mut BodyPermit,
 ) -> Result<Body, Answer> {
+    let head_bytes = HEAD_BYTES.min(limits.max_body_bytes);
     let mut pieces = Pieces::default();
-    let mut too_large = false;
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|_| Answer::Incomplete)?;
         if let Some(verification) = &mut verification {
             verification.update(&piece);
         }
-        if too_large {
-            pieces.length += piece.len();
-        } else {
-            permit.grow(piece.len()).map_err(|_| Answer::Overloaded)?;
-            pieces.push(piece);
-            if pieces.length > limits.max_body_bytes {
-                too_large = true;
-                pieces.cut();
-                permit.shrink_to(pieces.joined.len());
-            }
-        }
-        if pieces.length > limits.hard_limit_bytes {
+        let length = pieces.length + piece.len();
+        if length > limits.hard_limit_bytes {
             return Err(Answer::TooLarge);
         }
+        if length <= limits.max_body_bytes {
+            permit.grow(piece.len()).map_err(|_| Answer::Overloaded)?;
+            pieces.push(piece);
+            continue;
+        }
+        if pieces.length <= limits.max_body_bytes {
+            pieces.cut(head_bytes);
+            permit.shrink_to(pieces.joined.len());
+        }
+        // The head is the same however the body is split.
+        let missing = head_bytes.saturating_sub(pieces.joined.len()).min(piece.len());
+        permit.grow(missing).map_err(|_| Answer::Overloaded)?;
+        pieces.joined.extend_from_slice(&piece[..missing]);
+        pieces.length = length;
     }
     let length = pieces.length;
     let bytes = pieces.into_bytes();
-    Ok(if too_large { Body::Head(bytes, length) } else { Body::Whole(bytes) })
+    Ok(if length > limits.max_body_bytes { Body::Head(bytes, length) } else { Body::Whole(bytes) })
 }

@@ -9,7 +9,7 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The address nearest to us that is no trusted proxy. `X-Forwarded-For` is read from its end, and only behind a trusted peer: what stands further to
 /// the front may be the sender's invention. Something that is no address ends the walk, and then nothing is known.
-pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer;
     // Several headers are one list; the last is the nearest.

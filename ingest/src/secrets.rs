@@ -9,7 +9,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 /// Headers that a request must have, all of them.
 #[derive(Default)]
-pub(crate) struct Secrets(Vec<Secret>);
+pub struct Secrets(Vec<Secret>);
 
 struct Secret {
     header: String,
@@ -19,7 +19,8 @@ struct Secret {
 }
 
 impl Secrets {
-    pub(crate) fn new(source: &config::Source) -> Self {
+    /// Those of a source.
+    pub fn new(source: &config::Source) -> Self {
         let header = source.secret_header.iter().map(|header| Secret {
             header: header.name.to_ascii_lowercase(),
             scheme: b"",
@@ -34,7 +35,7 @@ impl Secrets {
     }
 
     /// True if every one is there, once, with its value.
-    pub(crate) fn are_in(&self, headers: &HeaderMap) -> bool {
+    pub fn are_in(&self, headers: &HeaderMap) -> bool {
         let matches = self.0.iter().fold(Choice::from(1), |matches, secret| {
             let mut values = headers.get_all(secret.header.as_str());
             let value = match (values.next(), values.next()) {

@@ -51,7 +51,7 @@ impl Wire {
 
     /// The next answer.
     pub async fn answer(&mut self) -> anyhow::Result<Answer> {
-        tokio::time::timeout(PATIENCE, self.read_answer()).await.context("no answer in 10 s")?
+        tokio::time::timeout(PATIENCE, self.read_answer(true)).await.context("no answer in 10 s")?
     }
 
     /// Sends a request and reads its answer.
@@ -68,7 +68,38 @@ impl Wire {
         Ok(())
     }
 
-    async fn read_answer(&mut self) -> anyhow::Result<Answer> {
+    /// The next answer, if it is to a HEAD request: it ends before its body.
+    pub async fn answer_to_head(&mut self) -> anyhow::Result<Answer> {
+        tokio::time::timeout(PATIENCE, self.read_answer(false)).await.context("no answer in 10 s")?
+    }
+
+    /// The next answer, if it comes within `limit`. Asking again loses nothing of one that is on its way.
+    pub async fn answer_within(&mut self, limit: Duration) -> Option<anyhow::Result<Answer>> {
+        tokio::time::timeout(limit, self.read_answer(true)).await.ok()
+    }
+
+    /// Every answer until the other side closes. A reset is a close too.
+    pub async fn answers(&mut self) -> anyhow::Result<Vec<Answer>> {
+        let mut answers = Vec::new();
+        while !self.read.is_empty() || tokio::time::timeout(PATIENCE, self.read_more()).await.context("it stays open")?.unwrap_or(false) {
+            answers.push(self.answer().await?);
+        }
+        Ok(answers)
+    }
+
+    /// Whatever comes until the other side closes.
+    pub async fn rest(mut self) -> anyhow::Result<Vec<u8>> {
+        while tokio::time::timeout(PATIENCE, self.read_more()).await.context("the connection stays open")?.unwrap_or(false) {}
+        Ok(self.read)
+    }
+
+    /// Closes as a process does that is killed with bytes unread: the other side gets a reset.
+    pub fn reset(self) -> anyhow::Result<()> {
+        Ok(self.stream.set_zero_linger()?)
+    }
+
+    /// Takes nothing before all of it is there, so that it may be dropped while it waits.
+    async fn read_answer(&mut self, has_body: bool) -> anyhow::Result<Answer> {
         let end = loop {
             match self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(end) => break end + 4,
@@ -76,13 +107,14 @@ impl Wire {
                 None => bail!("closed after {:?}", String::from_utf8_lossy(&self.read)),
             }
         };
-        let head = String::from_utf8(self.read.drain(..end).collect())?.to_lowercase();
+        let head = String::from_utf8(self.read[..end].to_vec())?.to_lowercase();
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(Ok(0), str::parse::<usize>)?;
-        while self.read.len() < length {
+        let length = head.lines().filter(|_| has_body).find_map(|line| line.strip_prefix("content-length: "));
+        let all = end + length.map_or(Ok(0), str::parse::<usize>)?;
+        while self.read.len() < all {
             ensure!(self.read_more().await?, "closed inside the body");
         }
-        let body = String::from_utf8(self.read.drain(..length).collect())?;
+        let body = String::from_utf8(self.read.drain(..all).skip(end).collect())?;
         Ok(Answer { status, head, body })
     }
 

@@ -2,6 +2,10 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
+/// The HTTP server writes a line for each connection that does not speak HTTP: whoever can reach the door could fill the disk. They are counted
+/// instead. A filter that names it brings the lines back.
+const QUIET: &str = "actix_http=off";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -24,7 +28,8 @@ fn log_panics() {
 /// Sends logs, panics among them, to standard error. `AFTERSEND_LOG` filters them (`info` by default, `aftersend_ingest=debug,warn` and the like).
 pub fn init_logs(format: LogFormat, default_filter: &str) {
     log_panics();
-    let filter = EnvFilter::try_from_env("AFTERSEND_LOG").unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let given = std::env::var("AFTERSEND_LOG").ok().and_then(|given| EnvFilter::try_new(format!("{QUIET},{given}")).ok());
+    let filter = given.unwrap_or_else(|| EnvFilter::new(format!("{QUIET},{default_filter}")));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // A second call (tests start several services in one process) keeps the first.
     let _ = match format {

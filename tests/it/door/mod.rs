@@ -1,5 +1,6 @@
 //! The HTTP door, knocked at.
 
+mod abuse;
 mod answers;
 mod limits;
 mod reload;
