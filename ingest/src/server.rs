@@ -1,25 +1,36 @@
 //! The HTTP server: what it accepts, for how long, and how much of it.
 
-use std::future::ready;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::{DispatchError, ParseError};
 use actix_http::{HttpService, Protocol};
-use actix_server::{Server, ServerBuilder};
+use actix_server::Server;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
-use actix_tls::accept::TlsError;
 use actix_web::dev::AppConfig;
 use actix_web::{App, FromRequest, Handler, Responder, web};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 /// Clients that reuse a connection just closed report a failed delivery, so connections are kept for longer than theirs: Go's keeps them for 90 s.
 /// Neither is a connection closed early that has not been used yet.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 /// From the first byte to the end of the first head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection on which nothing comes is closed after this, whatever it was about to say: the HTTP layer has no clock for a second head that stops.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(125);
+/// How long an answer may wait for a client to read it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client that was refused early may go on sending before the connection is cut.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Requests in flight at the stop get this long; their own budget is shorter.
@@ -61,65 +72,59 @@ where
     H::Output: Responder + 'static,
     O: Observer,
 {
-    let builder: ServerBuilder = Server::build().disable_signals().shutdown_timeout(STOP_SECONDS).max_concurrent_connections(connections);
+    let builder = Server::build().disable_signals().shutdown_timeout(STOP_SECONDS).max_concurrent_connections(connections);
     let stop = builder.graceful_shutdown_signal();
-    // The type of the connection is part of the service's, and too long a type to be written down.
-    macro_rules! http {
-        ($observer:expr) => {{
-            let (stop, observer) = (stop.clone(), $observer);
-            let app = App::new().default_service(web::to(handler.clone())).into_factory().map_err(|error| error.error_response());
-            HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let stop = stop.clone();
-                    async move { stop.notified().await }
-                })
-                .keep_alive(KEEP_ALIVE)
-                .client_request_timeout(HEAD_TIMEOUT)
-                .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-                .tcp_nodelay(true)
-                .on_connect_ext(move |_, data| {
-                    data.insert(observer.connected());
-                })
-                .finish(map_config(app, |()| AppConfig::default()))
-        }};
-    }
-    let builder = match tls {
-        None => builder.listen("ingest", listener, move || {
-            let (arrivals, errors) = (observer.clone(), observer.clone());
-            let arrive = move |io| {
-                arrivals.accepted();
-                let arrivals = arrivals.clone();
-                async move { first_byte(io).await.inspect_err(|_| arrivals.lost()) }
-            };
-            fn_service(arrive).and_then(http!(observer.clone())).map_err(move |error| errors.failed(kind(&error)))
-        })?,
-        Some(config) => builder.listen("ingest", listener, move || {
-            let (arrivals, errors) = (observer.clone(), observer.clone());
-            let arrive = move |io: TcpStream| {
-                arrivals.accepted();
-                ready(Ok(io))
-            };
-            let encrypted = http!(observer.clone()).rustls_0_23(config.clone());
-            fn_service(arrive).and_then(encrypted).map_err(move |error| match error {
-                TlsError::Service(error) => errors.failed(kind(&error)),
-                TlsError::Tls(_) | TlsError::Timeout => {
-                    errors.lost();
-                    errors.failed("tls");
-                }
+    let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
+    let builder = builder.listen("ingest", listener, move || {
+        let (stop, tls) = (stop.clone(), tls.clone());
+        let (arrivals, connections, errors) = (observer.clone(), observer.clone(), observer.clone());
+        let arrive = move |io| {
+            arrivals.accepted();
+            let (arrivals, tls) = (arrivals.clone(), tls.clone());
+            async move { arrive(io, tls).await.inspect_err(|_| arrivals.lost()) }
+        };
+        let app = App::new().default_service(web::to(handler.clone())).into_factory().map_err(|error| error.error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stop = stop.clone();
+                async move { stop.notified().await }
             })
-        })?,
-    };
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .on_connect_ext(move |_, data| {
+                data.insert(connections.connected());
+            })
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(arrive).and_then(http.map_err(|error| kind(&error))).map_err(move |error| errors.failed(error))
+    })?;
     Ok(builder.run())
 }
 
-/// Waits for a connection to be used, and sees which protocol it speaks.
-async fn first_byte(io: TcpStream) -> Result<(TcpStream, Protocol, Option<std::net::SocketAddr>), DispatchError> {
-    let mut start = [0; HTTP2_PREFACE.len()];
-    let read = tokio::time::timeout(KEEP_ALIVE, io.peek(&mut start)).await.map_err(|_| DispatchError::SlowRequestTimeout)??;
-    io.set_nodelay(true)?;
-    let protocol = if &start[..read] == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+/// A connection as the HTTP layer sees it: with or without TLS, and never silent for ever.
+type Connected = Pin<Box<TimeoutStream<Either<TcpStream, TlsStream<TcpStream>>>>>;
+
+/// Waits for a connection to be used, and sees which protocol it speaks. An error is named for a metric.
+async fn arrive(io: TcpStream, tls: Option<TlsAcceptor>) -> Result<(Connected, Protocol, Option<SocketAddr>), &'static str> {
+    io.set_nodelay(true).map_err(|_| "io")?;
     let peer = io.peer_addr().ok();
-    Ok((io, protocol, peer))
+    let (io, protocol) = match tls {
+        None => {
+            let mut start = [0; HTTP2_PREFACE.len()];
+            let read = timeout(KEEP_ALIVE, io.peek(&mut start)).await.map_err(|_| "never_used")?.map_err(|_| "io")?;
+            let protocol = if &start[..read] == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+            (Either::Left(io), protocol)
+        }
+        Some(tls) => {
+            let io = timeout(HANDSHAKE_TIMEOUT, tls.accept(io)).await.map_err(|_| "tls")?.map_err(|_| "tls")?;
+            let protocol = if io.get_ref().1.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+            (Either::Right(io), protocol)
+        }
+    };
+    let mut io = TimeoutStream::new(io);
+    io.set_read_timeout(Some(SILENCE_TIMEOUT));
+    io.set_write_timeout(Some(WRITE_TIMEOUT));
+    Ok((Box::pin(io), protocol, peer))
 }
 
 fn kind(error: &DispatchError) -> &'static str {
@@ -128,7 +133,6 @@ fn kind(error: &DispatchError) -> &'static str {
         DispatchError::Parse(_) => "malformed",
         DispatchError::Io(_) => "io",
         DispatchError::H2(_) => "http2",
-        DispatchError::SlowRequestTimeout => "never_used",
         DispatchError::DisconnectTimeout => "disconnect_timeout",
         _ => "other",
     }

@@ -44,7 +44,9 @@ impl Certificates {
     /// For the server. Connections made later use what was read last.
     pub(crate) fn server_config(&self) -> Result<ServerConfig, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider())).with_safe_default_protocol_versions()?;
-        Ok(builder.with_no_client_auth().with_cert_resolver(self.current.clone()))
+        let mut config = builder.with_no_client_auth().with_cert_resolver(self.current.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
     }
 
     /// Reads the files again if they have changed. If they cannot be used, the last ones count.
