@@ -15,7 +15,7 @@ use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,6 +56,13 @@ impl Predecessor {
     }
 }
 
+/// True if `path` can be a socket of ours: what else stands there would be lost.
+pub(crate) fn is_usable(path: &Path) -> bool {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_ours = std::fs::symlink_metadata(path).map_or(true, |file| file.file_type().is_socket());
+    path.file_name().is_some() && directory.is_dir() && is_ours
+}
+
 /// Asks the process that offers its ports at `path`. Nothing if there is none.
 pub(crate) fn take(path: &Path) -> io::Result<Option<(Ports, Predecessor)>> {
     let stream = match UnixStream::connect(path) {
@@ -67,7 +74,15 @@ pub(crate) fn take(path: &Path) -> io::Result<Option<(Ports, Predecessor)>> {
     let mut greeting = [0; GREETING.len()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(&stream, &mut [IoSliceMut::new(&mut greeting)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let received = recvmsg(&stream, &mut [IoSliceMut::new(&mut greeting)], &mut control, RecvFlags::CMSG_CLOEXEC).map_err(|error| {
+        match io::Error::from(error) {
+            late if late.kind() == io::ErrorKind::WouldBlock => io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the running ingest does not answer; another process may be taking over just now: end it",
+            ),
+            error => error,
+        }
+    })?;
     let mut sockets = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {

@@ -102,6 +102,10 @@ impl Ingest {
         config.require_sources()?;
         let certificates = config.ingest.tls.as_ref().map(Certificates::new).transpose()?;
         let inherited = match &config.ingest.handover {
+            Some(path) if !handover::is_usable(path) => {
+                let fix = "needs a path in a directory that exists, with nothing there but the socket of an earlier ingest";
+                return Err(ConfigError::value("ingest.handover", path.display().to_string(), fix).into());
+            }
             Some(path) => handover::take(path).map_err(|source| IngestError::Handover { path: path.clone(), source })?,
             None => None,
         };
@@ -142,6 +146,10 @@ impl Ingest {
             limits: Limits { max_body_bytes: config.ingest.max_body_bytes, hard_limit_bytes: config.ingest.hard_limit_bytes },
             draining: CancellationToken::new(),
         });
+        // Until this process is ready the one before answers, alone.
+        if predecessor.is_some() && !wait_for_topics(&config, &needed(&config), &shutdown).await? {
+            return Ok(());
+        }
         let connections = Connections::new(config.ingest.max_connections, ingest_metrics);
         let latch = readiness.latch();
         let offered = config.ingest.handover.is_some().then(|| ports.try_clone()).transpose().map_err(IngestError::Server)?;
@@ -165,7 +173,7 @@ impl Ingest {
                 result = &mut taken => break result.map(|()| End::Taken),
                 () = reloads.next() => {
                     reload(&config, &door);
-                    certificates.iter_mut().for_each(Certificates::refresh);
+                    certificates.iter_mut().for_each(Certificates::reload);
                 }
                 _ = certificates_tick.tick() => certificates.iter_mut().for_each(Certificates::refresh),
                 result = &mut serving => break Err(IngestError::Server(ended_early(result))),
@@ -187,13 +195,22 @@ impl Ingest {
     }
 }
 
-/// An inherited socket, if it listens where the configuration says; else a new one.
+/// An inherited socket, which must listen where the configuration says; else a new one.
 fn port(key: &'static str, address: SocketAddr, inherited: Option<TcpListener>) -> Result<TcpListener, IngestError> {
+    let Some(listener) = inherited else {
+        return TcpListener::bind(address).map_err(|source| IngestError::Listen { key, address, source });
+    };
     let fits = |bound: SocketAddr| bound == address || (address.port() == 0 && bound.ip() == address.ip());
-    match inherited {
-        Some(listener) if listener.local_addr().is_ok_and(fits) => Ok(listener),
-        _ => TcpListener::bind(address).map_err(|source| IngestError::Listen { key, address, source }),
+    if listener.local_addr().is_ok_and(fits) {
+        return Ok(listener);
     }
+    let fix = "the ingest that hands over listens elsewhere: stop it first, or give this one an ingest.handover of its own";
+    Err(ConfigError::value(key, address.to_string(), fix).into())
+}
+
+fn needed(config: &Config) -> [String; 2] {
+    let topics = Topics::new(&config.kafka.topic_prefix);
+    [topics.raw(), topics.dead()]
 }
 
 /// Holds readiness back until the topics have been seen to be safe (until then requests are answered 503), sends the predecessor away, and offers the
@@ -205,8 +222,7 @@ async fn ready_until_taken(
     predecessor: Option<Predecessor>,
     shutdown: &CancellationToken,
 ) -> Result<(), IngestError> {
-    let topics = Topics::new(&config.kafka.topic_prefix);
-    if !wait_for_topics(config, &[topics.raw(), topics.dead()], shutdown).await? {
+    if !wait_for_topics(config, &needed(config), shutdown).await? {
         return std::future::pending().await;
     }
     let Some((path, ports)) = config.ingest.handover.as_ref().zip(ports) else {

@@ -49,13 +49,16 @@ impl Certificates {
         Ok(config)
     }
 
-    /// Reads the files again if they have changed. If they cannot be used, the last ones count.
+    /// Reads the files again if they have changed.
     pub(crate) fn refresh(&mut self) {
-        let seen = modified(&self.files);
-        if seen == self.seen {
-            return;
+        if modified(&self.files) != self.seen {
+            self.reload();
         }
-        self.seen = seen;
+    }
+
+    /// Reads the files again. If they cannot be used, the last ones count.
+    pub(crate) fn reload(&mut self) {
+        self.seen = modified(&self.files);
         match read(&self.files) {
             Ok(key) => {
                 self.current.0.store(Arc::new(key));

@@ -4,7 +4,7 @@ use tracing_subscriber::EnvFilter;
 
 /// The HTTP server writes a line for each connection that does not speak HTTP: whoever can reach the door could fill the disk. They are counted
 /// instead. A filter that names it brings the lines back.
-const QUIET: &str = "actix_http=off";
+const QUIET: &str = "actix_http=off,h2=error";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
