@@ -85,7 +85,7 @@ impl Observer for Connections {
 
 impl Connection {
     /// A request came over it.
-    pub(crate) fn is_used(&self) {
+    pub(crate) fn mark_used(&self) {
         self.used.set(true);
     }
 }

@@ -101,7 +101,7 @@ impl Door {
     fn admit(&self, request: &HttpRequest) -> Result<Admitted, Answer> {
         let connection = request.conn_data::<Connection>();
         if let Some(connection) = connection {
-            connection.is_used();
+            connection.mark_used();
         }
         let rules = self.rules.load_full();
         let source = rules.sources.find(request.path()).ok_or(Answer::UnknownSource)?.clone();

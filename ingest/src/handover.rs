@@ -3,9 +3,10 @@
 //! ```text
 //! running                            starting
 //!    │ ◀──────── connects ───────────── │
-//!    │ ── greeting, both sockets ─────▶ │   serves on them
+//!    │ ── greeting, both sockets ─────▶ │   waits until it is ready, answering nobody
+//!    │                                  │   serves on them, and offers them to the next
 //!    │ ◀──────── "ready" ────────────── │
-//!    ▼ drains and ends                  ▼ offers them to the next
+//!    ▼ drains and ends                  ▼
 //! ```
 //!
 //! The sockets stay the same, and with them the connections that wait to be accepted. Closing one of two `SO_REUSEPORT` listeners would reset those

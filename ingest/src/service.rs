@@ -111,15 +111,10 @@ impl Ingest {
         };
         let (inherited, predecessor) = inherited.unzip();
         let (listen, admin) = inherited.map(|ports| (ports.listen, ports.admin)).unzip();
-        let ports = Ports {
-            listen: port("ingest.listen", config.ingest.listen_address()?, listen)?,
-            admin: port("ingest.admin", config.ingest.admin_address()?, admin)?,
-        };
-        let address = ports.listen.local_addr().map_err(|source| IngestError::Listen {
-            key: "ingest.listen",
-            address: SocketAddr::from(([0, 0, 0, 0], 0)),
-            source,
-        })?;
+        let wanted = config.ingest.listen_address()?;
+        let ports =
+            Ports { listen: port("ingest.listen", wanted, listen)?, admin: port("ingest.admin", config.ingest.admin_address()?, admin)? };
+        let address = ports.listen.local_addr().map_err(|source| IngestError::Listen { key: "ingest.listen", address: wanted, source })?;
         Ok(Self { config: config.clone(), ports, address, predecessor, certificates })
     }
 
