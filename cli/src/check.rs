@@ -1,10 +1,13 @@
 //! `aftersend check`: every connection that the services will need, tried one by one.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use aftersend_ingest::check_certificate;
 use aftersend_pipeline::config::{Config, EmailPrivacy, Reaction, TrackCredentials, TrackMode};
 use aftersend_pipeline::kafka::check_topics;
+use aftersend_pipeline::unix_millis;
 use aftersend_schemas::topics::Topics;
 use aftersend_sinks::clickhouse::{TABLES, client};
 
@@ -18,6 +21,14 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     match config.require_sources() {
         Ok(sources) => say(true, "sources", &format!("{} configured", sources.len())),
         Err(error) => say(false, "sources", &error.to_string()),
+    }
+    if let Some(tls) = &config.ingest.tls {
+        let now = unix_millis() / 1_000;
+        match check_certificate(tls) {
+            Ok(expires_at) if expires_at <= now => say(false, "tls", "the certificate has expired: renew it"),
+            Ok(expires_at) => say(true, "tls", &format!("the certificate is good for {} days", (expires_at - now) / 86_400)),
+            Err(error) => say(false, "tls", &error.to_string()),
+        }
     }
     match config.privacy.email {
         EmailPrivacy::Hash => say(true, "privacy", "addresses are kept as keyed hashes"),
@@ -98,7 +109,7 @@ async fn region(credentials: &TrackCredentials) -> Result<String, String> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's result")]
 fn line(ok: bool, what: &str, result: &str) {
-    println!("{:<5} {what:<16} {result}", if ok { "ok" } else { "WRONG" });
+    // Whoever reads may have read enough: the exit code tells the rest.
+    let _ = writeln!(std::io::stdout(), "{:<5} {what:<16} {result}", if ok { "ok" } else { "WRONG" });
 }

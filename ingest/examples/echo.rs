@@ -21,6 +21,9 @@ impl Observer for Nobody {
     type Connection = ();
 
     fn accepted(&self) {}
+    async fn crowded(&self) {
+        std::future::pending().await
+    }
     fn connected(&self) {}
     fn lost(&self) {}
     fn failed(&self, _: &'static str) {}

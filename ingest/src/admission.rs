@@ -1,13 +1,14 @@
 //! How much may be in flight at once. Above it a request is refused at once: a queue that grows would only answer late.
+//!
+//! What is not verified yet never takes the place of what is: anybody can begin a request and leave it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aftersend_pipeline::config;
 use aftersend_schemas::topics::PARTITIONS;
 
-/// Bodies up to this size may use all of the bytes, larger ones three quarters: slow senders of large bodies cannot lock out events.
-const SMALL_BODY_BYTES: usize = 64 * 1024;
 const LANES: usize = PARTITIONS as usize;
 
 /// There is no room.
@@ -16,9 +17,13 @@ pub struct Full;
 
 /// Counts of what is in flight, and their limits.
 pub struct Admission {
+    /// Verified requests.
     requests: Count,
+    /// Requests that are still being read, beyond the first of their connection.
+    arriving: Count,
     bytes: Count,
-    large_bytes: usize,
+    /// So much of the bytes for bodies that are waited for: who sends slowly cannot lock out events that are there.
+    waiting_bytes: usize,
     lanes: [Lane; LANES],
 }
 
@@ -28,7 +33,8 @@ struct Lane {
     bytes: Count,
 }
 
-struct Count {
+/// How many there are, and may be.
+pub(crate) struct Count {
     now: AtomicUsize,
     limit: usize,
 }
@@ -66,16 +72,28 @@ impl Admission {
         };
         Arc::new(Self {
             requests: Count::new(limits.max_in_flight_requests),
+            arriving: Count::new(limits.max_in_flight_requests),
             bytes: Count::new(bytes),
-            large_bytes: (bytes - bytes / 4).max(limits.max_body_bytes),
+            waiting_bytes: (bytes - bytes / 4).max(limits.max_body_bytes),
             lanes: std::array::from_fn(lane),
         })
     }
 
-    /// One more request, until its answer.
-    pub(crate) fn enter(self: &Arc<Self>) -> Result<RequestPermit, Full> {
+    /// A request whose body is to be read. Each connection has one place of its own, further requests beside it (HTTP/2) share the others.
+    pub(crate) fn arrive<'c>(&'c self, own: Option<&'c Cell<bool>>) -> Result<Place<'c>, Full> {
+        match own {
+            Some(taken) if !taken.replace(true) => Ok(Place::Own(taken)),
+            _ => {
+                self.arriving.take(1, self.arriving.limit)?;
+                Ok(Place::Shared(&self.arriving))
+            }
+        }
+    }
+
+    /// One more verified request, until its answer.
+    pub(crate) fn enter(&self) -> Result<RequestPermit<'_>, Full> {
         self.requests.take(1, self.requests.limit)?;
-        Ok(RequestPermit(self.clone()))
+        Ok(RequestPermit(&self.requests))
     }
 
     /// A body, of which nothing is there yet.
@@ -83,7 +101,7 @@ impl Admission {
         BodyPermit { admission: self.clone(), bytes: 0, lane: None }
     }
 
-    /// Requests in flight.
+    /// Verified requests in flight.
     pub(crate) fn requests(&self) -> usize {
         self.requests.now()
     }
@@ -94,12 +112,29 @@ impl Admission {
     }
 }
 
-/// A request in flight.
-pub(crate) struct RequestPermit(Arc<Admission>);
+/// A request that is being read.
+pub(crate) enum Place<'c> {
+    /// The one that its connection has.
+    Own(&'c Cell<bool>),
+    /// One of those that all connections share.
+    Shared(&'c Count),
+}
 
-impl Drop for RequestPermit {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.requests.give(1);
+        match self {
+            Self::Own(taken) => taken.set(false),
+            Self::Shared(count) => count.give(1),
+        }
+    }
+}
+
+/// A verified request in flight.
+pub(crate) struct RequestPermit<'c>(&'c Count);
+
+impl Drop for RequestPermit<'_> {
+    fn drop(&mut self) {
+        self.0.give(1);
     }
 }
 
@@ -111,10 +146,10 @@ pub struct BodyPermit {
 }
 
 impl BodyPermit {
-    /// So many bytes more.
-    pub fn grow(&mut self, amount: usize) -> Result<(), Full> {
+    /// So many bytes more: all of the body, or a piece of one that is waited for.
+    pub fn grow(&mut self, amount: usize, whole: bool) -> Result<(), Full> {
         let bytes = &self.admission.bytes;
-        let limit = if self.bytes.saturating_add(amount) > SMALL_BODY_BYTES { self.admission.large_bytes } else { bytes.limit };
+        let limit = if whole { bytes.limit } else { self.admission.waiting_bytes };
         bytes.take(amount, limit)?;
         self.bytes += amount;
         Ok(())
@@ -197,7 +232,7 @@ mod tests {
         assert!(admission.enter().is_ok());
 
         let mut body = admission.body();
-        assert_eq!((body.grow(60), body.grow(40), body.grow(1)), (Ok(()), Ok(()), Err(Full)));
+        assert_eq!((body.grow(60, true), body.grow(40, true), body.grow(1, true)), (Ok(()), Ok(()), Err(Full)));
         body.shrink_to(10);
         assert_eq!(admission.bytes(), 10);
         drop(body);
@@ -205,11 +240,25 @@ mod tests {
     }
 
     #[test]
-    fn large_bodies_leave_a_quarter_to_small_ones() {
+    fn bodies_that_are_waited_for_leave_a_quarter_to_those_that_are_there() {
         let admission = admission(10, 1_000_000, 400_000);
-        let mut large = admission.body();
-        assert_eq!((large.grow(750_000), large.grow(1)), (Ok(()), Err(Full)));
-        assert_eq!(admission.body().grow(560), Ok(()));
+        let mut slow = admission.body();
+        assert_eq!((slow.grow(750_000, false), slow.grow(1, false)), (Ok(()), Err(Full)));
+        assert_eq!(admission.body().grow(560, true), Ok(()));
+    }
+
+    #[test]
+    fn requests_that_are_begun_and_left_take_no_place_of_verified_ones_nor_of_other_connections() {
+        let admission = admission(1, 100, 50);
+        let (one, other) = (Cell::new(false), Cell::new(false));
+        let own = admission.arrive(Some(&one)).unwrap();
+        let beside = admission.arrive(Some(&one)).unwrap();
+        assert!(admission.arrive(Some(&one)).is_err(), "the shared places are taken");
+        assert!(admission.arrive(Some(&other)).is_ok() && admission.enter().is_ok());
+        drop(own);
+        assert!(admission.arrive(Some(&one)).is_ok());
+        drop(beside);
+        assert!(admission.arrive(None).is_ok());
     }
 
     #[test]
@@ -223,7 +272,7 @@ mod tests {
         assert_eq!(admission.body().enter_lane(b"u-1"), Ok(()));
 
         let mut heavy = admission.body();
-        heavy.grow(260_000).unwrap();
+        heavy.grow(260_000, true).unwrap();
         assert_eq!(heavy.enter_lane(b"u-9"), Err(Full));
     }
 

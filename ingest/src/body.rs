@@ -65,11 +65,12 @@ impl Pieces {
     }
 }
 
-/// Reads to the end. Beyond `max_body_bytes` only the head is held, and the rest is verified and let go. Never more than `max_body_bytes` is held, so
+/// Reads to the end; `declared` is the length that the request gives. Beyond `max_body_bytes` only the head is held, and the rest is verified and let go. Never more than `max_body_bytes` is held, so
 /// a body that is alone always finds room.
 pub async fn read(
     mut payload: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     mut verification: Option<&mut Verification>,
+    declared: Option<u64>,
     limits: Limits,
     permit: &mut BodyPermit,
 ) -> Result<Body, Answer> {
@@ -85,7 +86,7 @@ pub async fn read(
             return Err(Answer::TooLarge);
         }
         if length <= limits.max_body_bytes {
-            permit.grow(piece.len()).map_err(|_| Answer::Overloaded)?;
+            permit.grow(piece.len(), declared == Some(piece.len() as u64)).map_err(|_| Answer::Overloaded)?;
             pieces.push(piece);
             continue;
         }
@@ -95,7 +96,7 @@ pub async fn read(
         }
         // The head is the same however the body is split.
         let missing = head_bytes.saturating_sub(pieces.joined.len()).min(piece.len());
-        permit.grow(missing).map_err(|_| Answer::Overloaded)?;
+        permit.grow(missing, false).map_err(|_| Answer::Overloaded)?;
         pieces.joined.extend_from_slice(&piece[..missing]);
         pieces.length = length;
     }

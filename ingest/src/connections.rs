@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::metrics::IngestMetrics;
 use crate::server::Observer;
@@ -18,6 +18,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 pub(crate) struct Connections {
     open: Arc<AtomicUsize>,
     last_closed: Arc<Notify>,
+    /// True while there are nearly as many as are served.
+    crowd: watch::Sender<bool>,
     limit: usize,
     metrics: IngestMetrics,
 }
@@ -27,12 +29,14 @@ pub(crate) struct Connection {
     connections: Connections,
     /// Accepted above the limit: its requests are answered 503.
     pub(crate) is_too_many: bool,
+    /// One of its requests is being read.
+    pub(crate) is_reading: Cell<bool>,
     used: Cell<bool>,
 }
 
 impl Connections {
     pub(crate) fn new(limit: usize, metrics: IngestMetrics) -> Self {
-        Self { open: Arc::default(), last_closed: Arc::default(), limit, metrics }
+        Self { open: Arc::default(), last_closed: Arc::default(), crowd: watch::Sender::new(false), limit, metrics }
     }
 
     /// How many are open.
@@ -53,11 +57,22 @@ impl Connections {
         }
     }
 
+    /// True while those that only take room are to go.
+    pub(crate) fn is_crowded(&self) -> bool {
+        *self.crowd.borrow()
+    }
+
+    fn look_around(&self) {
+        let crowded = self.count() > self.limit - self.limit / 8;
+        self.crowd.send_if_modified(|before| std::mem::replace(before, crowded) != crowded);
+    }
+
     fn closed(&self) {
         self.metrics.connections.dec();
         if self.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.last_closed.notify_one();
         }
+        self.look_around();
     }
 }
 
@@ -67,10 +82,17 @@ impl Observer for Connections {
     fn accepted(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.metrics.connections.inc();
+        self.look_around();
+    }
+
+    async fn crowded(&self) {
+        // It cannot be closed: its sender is here.
+        let _ = self.crowd.subscribe().wait_for(|crowded| *crowded).await;
     }
 
     fn connected(&self) -> Connection {
-        Connection { connections: self.clone(), is_too_many: self.count() > self.limit, used: Cell::new(false) }
+        let is_too_many = self.count() > self.limit;
+        Connection { connections: self.clone(), is_too_many, is_reading: Cell::new(false), used: Cell::new(false) }
     }
 
     fn lost(&self) {
@@ -87,6 +109,11 @@ impl Connection {
     /// A request came over it.
     pub(crate) fn mark_used(&self) {
         self.used.set(true);
+    }
+
+    /// True if it should not stay open for somebody whose request was refused.
+    pub(crate) fn is_wanted_by_others(&self) -> bool {
+        self.connections.is_crowded()
     }
 }
 

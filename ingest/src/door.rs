@@ -21,7 +21,7 @@ use ring::digest::{SHA256, digest};
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
-use crate::admission::{Admission, RequestPermit};
+use crate::admission::Admission;
 use crate::allowlist::Published;
 use crate::answer::Answer;
 use crate::body::{self, Body, Limits};
@@ -54,11 +54,10 @@ pub(crate) struct Door {
     pub(crate) draining: CancellationToken,
 }
 
-/// A request for a source, with room for it.
+/// A request for a source, from somebody who may send.
 struct Admitted {
     source: Arc<Source>,
     rules: Arc<Rules>,
-    _permit: RequestPermit,
 }
 
 /// What became of a request, and its record's id if it has one.
@@ -75,7 +74,8 @@ pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, payload: Pay
         None => door.metrics.unknown_ended(answer),
     }
     let mut response = answer.response(ingest_id);
-    if door.draining.is_cancelled() || answer == Answer::TooManyConnections {
+    let crowded = || request.conn_data::<Connection>().is_some_and(Connection::is_wanted_by_others);
+    if door.draining.is_cancelled() || answer == Answer::TooManyConnections || (answer.status().is_client_error() && crowded()) {
         response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     response
@@ -111,7 +111,6 @@ impl Door {
         if connection.is_some_and(|connection| connection.is_too_many) {
             return Err(Answer::TooManyConnections);
         }
-        let permit = self.admission.enter().map_err(|_| Answer::Overloaded)?;
         if rules.allowlist.is_some() {
             let peer = request.peer_addr().map(|address| address.ip());
             let client = peer.and_then(|peer| client_address(peer, request.headers(), &rules.trusted_proxies));
@@ -122,7 +121,7 @@ impl Door {
         if !source.secrets.are_in(request.headers()) {
             return Err(Answer::SecretWrong);
         }
-        Ok(Admitted { source, rules, _permit: permit })
+        Ok(Admitted { source, rules })
     }
 
     /// Reads, verifies and keeps the body. `late` is what the answer will be if time runs out.
@@ -138,12 +137,16 @@ impl Door {
                 Some((headers, keys.begin(&headers)))
             }
         };
-        if declared_length(request).is_some_and(|length| length > self.limits.hard_limit_bytes as u64) {
+        let declared = declared_length(request);
+        if declared.is_some_and(|length| length > self.limits.hard_limit_bytes as u64) {
             return Err(Answer::TooLarge);
         }
         let (headers, mut verification) = signature.unzip();
+        let own_place = request.conn_data::<Connection>().map(|connection| &connection.is_reading);
+        let place = self.admission.arrive(own_place).map_err(|_| Answer::Overloaded)?;
         let mut permit = self.admission.body();
-        let body = body::read(payload, verification.as_mut(), self.limits, &mut permit).await?;
+        let body = body::read(payload, verification.as_mut(), declared, self.limits, &mut permit).await?;
+        drop(place);
         let received_at = unix_millis();
         if let Some(verification) = verification {
             let key = verification.matching_key().ok_or(Answer::SignatureWrong)?;
@@ -158,6 +161,7 @@ impl Door {
                 return Err(Answer::TimestampOutside);
             }
         }
+        let _request = self.admission.enter().map_err(|_| Answer::Overloaded)?;
         late.set(Answer::NotAcknowledged);
         #[cfg(feature = "failpoints")]
         fail::fail_point!("ingest-verified");

@@ -1,7 +1,7 @@
 //! The HTTP door: verifies each webhook over its raw bytes, writes it to Kafka, and answers once the brokers have it.
 //!
 //! ```text
-//! request ─▶ source (404) ─▶ room (503) ─▶ signature (401) ─▶ size (413, or dead) ─▶ JSON object? ─▶ raw or dead ─▶ delivery report ─▶ 200
+//! request ─▶ source (404) ─▶ signature (401) ─▶ size (413, or dead) ─▶ room (503) ─▶ JSON object? ─▶ raw or dead ─▶ delivery report ─▶ 200
 //!                                                                                                └─ full, late, failed ─▶ 503
 //! ```
 
@@ -37,3 +37,4 @@ pub mod fuzzing {
 
 pub use service::{Ingest, IngestError};
 pub use signature::{HeaderError, SignatureHeaders, SigningKeys};
+pub use tls::check_certificate;

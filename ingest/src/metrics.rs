@@ -32,6 +32,7 @@ pub(crate) struct IngestMetrics {
     pub(crate) connection_errors: IntCounterVec,
     pub(crate) reloads: IntCounterVec,
     pub(crate) allowlist_refreshes: IntCounterVec,
+    pub(crate) certificate_expires: IntGauge,
 }
 
 /// One counter per ending, found without a look-up by name.
@@ -111,7 +112,7 @@ impl IngestMetrics {
                 "ingest_late_records_total",
                 "Records written after their request had been answered 503; the retry is a duplicate.",
             ),
-            in_flight_requests: metrics.gauge("ingest_in_flight_requests", "Requests being read or waiting for the brokers."),
+            in_flight_requests: metrics.gauge("ingest_in_flight_requests", "Verified requests waiting for the brokers."),
             in_flight_bytes: metrics.gauge("ingest_in_flight_bytes", "Bytes of bodies being read or waiting for the brokers."),
             queued_records: metrics.gauge("ingest_queued_records", "Records in the producer, not acknowledged yet."),
             body_bytes: metrics.counter("ingest_body_bytes_total", "Bytes of accepted bodies."),
@@ -122,6 +123,10 @@ impl IngestMetrics {
             ),
             connection_errors: metrics.counter_vec("ingest_connection_errors_total", "Connections that ended in an error.", &["error"]),
             reloads: metrics.counter_vec("ingest_reloads_total", "Reloads of the configuration.", &["result"]),
+            certificate_expires: metrics.gauge(
+                "ingest_certificate_expires_timestamp_seconds",
+                "When the certificate of ingest.tls expires, in Unix seconds; 0 without TLS.",
+            ),
             allowlist_refreshes: metrics.counter_vec("ingest_allowlist_refreshes_total", "Questions for Customer.io's addresses.", &["result"]),
         };
         for result in ["done", "refused"] {

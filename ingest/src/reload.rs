@@ -6,16 +6,13 @@ use aftersend_pipeline::config::{Config, ConfigError};
 
 use crate::door::Door;
 use crate::rules::Rules;
+use crate::tls::Certificates;
 
-/// Reads the configuration of a running ingest again and swaps the rules. A configuration that cannot be used changes nothing.
-pub(crate) fn reload(running: &Config, door: &Door) {
-    let result = match read(running, door) {
-        Ok(()) => "done",
-        Err(error) => {
-            tracing::error!(%error, "the configuration was not reloaded; the last one counts");
-            "refused"
-        }
-    };
+/// Reads the configuration of a running ingest again and swaps the rules, and the certificate. What cannot be used changes nothing.
+pub(crate) fn reload(running: &Config, door: &Door, certificates: Option<&mut Certificates>) {
+    let rules = read(running, door).inspect_err(|error| tracing::error!(%error, "the configuration was not reloaded; the last one counts"));
+    let certificate = certificates.is_none_or(Certificates::reload);
+    let result = if rules.is_ok() && certificate { "done" } else { "refused" };
     door.metrics.reloads.with_label_values(&[result]).inc();
 }
 
@@ -38,6 +35,7 @@ fn read(running: &Config, door: &Door) -> Result<(), ConfigError> {
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let (a, b) = (&old.ingest, &new.ingest);
     [
+        ("instance", old.instance != new.instance),
         ("ingest.listen", a.listen != b.listen),
         ("ingest.admin", a.admin != b.admin),
         ("ingest.max_body_bytes", a.max_body_bytes != b.max_body_bytes),
@@ -50,6 +48,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("ingest.tls", a.tls != b.tls),
         ("kafka.brokers", old.kafka.brokers != new.kafka.brokers),
         ("kafka.topic_prefix", old.kafka.topic_prefix != new.kafka.topic_prefix),
+        ("kafka.allow_single_replica", old.kafka.allow_single_replica != new.kafka.allow_single_replica),
         ("kafka.properties", old.kafka.properties.0 != new.kafka.properties.0),
     ]
     .into_iter()

@@ -14,7 +14,7 @@ use actix_web::dev::AppConfig;
 use actix_web::{App, FromRequest, Handler, Responder, web};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -45,6 +45,9 @@ pub trait Observer: Clone + Send + 'static {
 
     /// A connection was accepted, and has said nothing yet.
     fn accepted(&self);
+
+    /// Waits until those that say nothing are in the way of others.
+    fn crowded(&self) -> impl Future<Output = ()>;
 
     /// It is ready for requests.
     fn connected(&self) -> Self::Connection;
@@ -81,7 +84,7 @@ where
         let arrive = move |io| {
             arrivals.accepted();
             let (arrivals, tls) = (arrivals.clone(), tls.clone());
-            async move { arrive(io, tls).await.inspect_err(|_| arrivals.lost()) }
+            async move { arrive(io, tls, &arrivals).await.inspect_err(|_| arrivals.lost()) }
         };
         let app = App::new().default_service(web::to(handler.clone())).into_factory().map_err(|error| error.error_response());
         let http = HttpService::build()
@@ -105,13 +108,25 @@ where
 type Connected = Pin<Box<TimeoutStream<Either<TcpStream, TlsStream<TcpStream>>>>>;
 
 /// Waits for a connection to be used, and sees which protocol it speaks. An error is named for a metric.
-async fn arrive(io: TcpStream, tls: Option<TlsAcceptor>) -> Result<(Connected, Protocol, Option<SocketAddr>), &'static str> {
+async fn arrive(
+    io: TcpStream,
+    tls: Option<TlsAcceptor>,
+    observer: &impl Observer,
+) -> Result<(Connected, Protocol, Option<SocketAddr>), &'static str> {
     io.set_nodelay(true).map_err(|_| "io")?;
     let peer = io.peer_addr().ok();
     let (io, protocol) = match tls {
         None => {
             let mut start = [0; HTTP2_PREFACE.len()];
-            let read = timeout(KEEP_ALIVE, io.peek(&mut start)).await.map_err(|_| "never_used")?.map_err(|_| "io")?;
+            let read = match timeout(HEAD_TIMEOUT, io.peek(&mut start)).await {
+                Ok(read) => read,
+                Err(_) => tokio::select! {
+                    read = io.peek(&mut start) => read,
+                    () = observer.crowded() => return Err("never_used"),
+                    () = sleep(KEEP_ALIVE) => return Err("never_used"),
+                },
+            };
+            let read = read.map_err(|_| "io")?;
             let protocol = if &start[..read] == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
             (Either::Left(io), protocol)
         }

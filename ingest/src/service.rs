@@ -163,13 +163,13 @@ impl Ingest {
         let mut taken = pin!(ready_until_taken(&config, latch, offered, predecessor, &shutdown));
         let mut certificates_tick = interval(CERTIFICATES_EVERY);
         let ended = loop {
+            if let Some(certificates) = &certificates {
+                door.metrics.certificate_expires.set(certificates.expires_at());
+            }
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(End::Shutdown),
                 result = &mut taken => break result.map(|()| End::Taken),
-                () = reloads.next() => {
-                    reload(&config, &door);
-                    certificates.iter_mut().for_each(Certificates::reload);
-                }
+                () = reloads.next() => reload(&config, &door, certificates.as_mut()),
                 _ = certificates_tick.tick() => certificates.iter_mut().for_each(Certificates::refresh),
                 result = &mut serving => break Err(IngestError::Server(ended_early(result))),
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aftersend_pipeline::config::{ConfigError, Tls};
+use aftersend_pipeline::unix_millis;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -12,12 +13,26 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_parser::parse_x509_certificate;
 
 /// What the door shows to clients.
 pub(crate) struct Certificates {
     files: Tls,
     seen: [Option<SystemTime>; 2],
     current: Arc<Current>,
+    expires_at: i64,
+}
+
+/// A certificate and its key, as they were read.
+struct Pair {
+    key: CertifiedKey,
+    /// Unix seconds.
+    expires_at: i64,
+}
+
+/// Reads the files as ingest will. When the certificate expires, in Unix seconds.
+pub fn check_certificate(files: &Tls) -> Result<i64, ConfigError> {
+    read(files).map(|pair| pair.expires_at)
 }
 
 struct Current(ArcSwap<CertifiedKey>);
@@ -37,8 +52,15 @@ impl ResolvesServerCert for Current {
 impl Certificates {
     /// Reads the files.
     pub(crate) fn new(files: &Tls) -> Result<Self, ConfigError> {
-        let current = Arc::new(Current(ArcSwap::from_pointee(read(files)?)));
-        Ok(Self { files: files.clone(), seen: modified(files), current })
+        let Pair { key, expires_at } = read(files)?;
+        warn_if_expired(expires_at);
+        let current = Arc::new(Current(ArcSwap::from_pointee(key)));
+        Ok(Self { files: files.clone(), seen: modified(files), current, expires_at })
+    }
+
+    /// Unix seconds.
+    pub(crate) fn expires_at(&self) -> i64 {
+        self.expires_at
     }
 
     /// For the server. Connections made later use what was read last.
@@ -56,17 +78,29 @@ impl Certificates {
         }
     }
 
-    /// Reads the files again. If they cannot be used, the last ones count.
-    pub(crate) fn reload(&mut self) {
+    /// Reads the files again. If they cannot be used, the last ones count, and the result is false.
+    pub(crate) fn reload(&mut self) -> bool {
         self.seen = modified(&self.files);
         match read(&self.files) {
-            Ok(key) => {
+            Ok(Pair { key, expires_at }) => {
                 self.current.0.store(Arc::new(key));
+                self.expires_at = expires_at;
                 tracing::info!("the certificate was read again");
+                warn_if_expired(expires_at);
+                true
             }
             // Half of the pair may have been written so far: its next half changes the time again.
-            Err(error) => tracing::error!(%error, "the new certificate cannot be used; the last one counts"),
+            Err(error) => {
+                tracing::error!(%error, "the new certificate cannot be used; the last one counts");
+                false
+            }
         }
+    }
+}
+
+fn warn_if_expired(expires_at: i64) {
+    if expires_at <= unix_millis() / 1_000 {
+        tracing::error!("the certificate of ingest.tls has expired: clients refuse it, and every event waits");
     }
 }
 
@@ -74,20 +108,24 @@ fn modified(files: &Tls) -> [Option<SystemTime>; 2] {
     [&files.certificate_file, &files.private_key_file].map(|file| std::fs::metadata(file).and_then(|file| file.modified()).ok())
 }
 
-fn read(files: &Tls) -> Result<CertifiedKey, ConfigError> {
+fn read(files: &Tls) -> Result<Pair, ConfigError> {
     let certificate_file =
         |fix: String| ConfigError::value("ingest.tls.certificate_file", files.certificate_file.display().to_string(), fix);
     let key_file = |fix: String| ConfigError::value("ingest.tls.private_key_file", files.private_key_file.display().to_string(), fix);
     let chain = CertificateDer::pem_file_iter(&files.certificate_file)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| certificate_file(format!("cannot be read as PEM: {error}")))?;
-    if chain.is_empty() {
-        return Err(certificate_file("holds no certificate".to_owned()));
-    }
+    let Some(first) = chain.first() else { return Err(certificate_file("holds no certificate".to_owned())) };
+    let (_, certificate) =
+        parse_x509_certificate(first).map_err(|error| certificate_file(format!("its first certificate cannot be read: {error}")))?;
+    let expires_at = certificate.validity().not_after.timestamp();
     let key = PrivateKeyDer::from_pem_file(&files.private_key_file).map_err(|error| key_file(format!("cannot be read as PEM: {error}")))?;
     let key = ring::sign::any_supported_type(&key)
         .map_err(|_| key_file("holds a key of a kind that is not supported: use RSA, ECDSA or Ed25519".to_owned()))?;
-    let certified = CertifiedKey::new(chain, key);
-    certified.keys_match().map_err(|_| key_file("does not belong to the certificate".to_owned()))?;
-    Ok(certified)
+    let key = CertifiedKey::new(chain, key);
+    match key.keys_match() {
+        Ok(()) => Ok(Pair { key, expires_at }),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(key_file("does not belong to the certificate".to_owned())),
+        Err(error) => Err(certificate_file(format!("its first certificate cannot be used: {error}"))),
+    }
 }

@@ -36,12 +36,28 @@ fn read(file: &str, text: &str, variables: impl IntoIterator<Item = (String, Str
             Err(error) if overrides.reread(&error.path().to_string(), &mut table) => {}
             Err(error) => {
                 let key = overrides.describe(&error.path().to_string());
-                return Err(ConfigError::Shape { key, message: error.inner().message().to_owned() });
+                return Err(ConfigError::Shape { key, message: in_words(error.inner().message()) });
             }
         }
     };
     config.validate()?;
     Ok(config)
+}
+
+/// Serde names the types of Rust.
+fn in_words(message: &str) -> String {
+    let Some((found, wanted)) = message.rsplit_once("expected ") else { return message.to_owned() };
+    let wanted = match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative, without quotes",
+        "i32" | "i64" => "a whole number without quotes",
+        "f32" | "f64" => "a number without quotes",
+        "a boolean" => "true or false without quotes",
+        "a sequence" => "a list in square brackets",
+        "a map" => "a table",
+        _ if wanted.starts_with("struct ") => "a table of keys",
+        _ => return message.to_owned(),
+    };
+    format!("{found}expected {wanted}")
 }
 
 #[cfg(test)]
@@ -97,7 +113,25 @@ mod tests {
     fn errors_name_key_value_and_fix() {
         for (text, list, expected) in [
             ("[kafka]\nbroker = \"x\"", &[][..], "kafka.broker: unknown field `broker`, expected one of"),
-            ("[ingest]\nmax_body_bytes = \"many\"", &[], "ingest.max_body_bytes: invalid type: string \"many\""),
+            (
+                "[ingest]\nmax_body_bytes = \"many\"",
+                &[],
+                "ingest.max_body_bytes: invalid type: string \"many\", expected a whole number, not negative, without quotes",
+            ),
+            ("[ingest]\nmax_body_bytes = -1", &[], "expected a whole number, not negative"),
+            ("kafka = 5", &[], "kafka: invalid type: integer `5`, expected a table of keys"),
+            ("[ingest.timestamp_window]\npast = \"0s\"", &[], "ingest.timestamp_window.past = \"0s\": "),
+            ("[[source]]\nname = \"a\"\nsigning_keys = \"  \"", &[], "source \"a\": signing_keys"),
+            (
+                "[[source]]\nname = \"a\"\nbasic_auth = { user = \"u\", password = \"p\" }\nsecret_header = { name = \"Authorization\", value = \"v\" }",
+                &[],
+                "source \"a\": secret_header.name = \"Authorization\": ",
+            ),
+            (
+                "[[source]]\nname = \"a\"\nsecret_header = { name = \"Content-Length\", value = \"v\" }",
+                &[],
+                "source \"a\": secret_header.name = \"Content-Length\": ",
+            ),
             ("[ingest]", &[("AFTERSEND__INGEST__MAX_BODY_BYTES", "many")], "AFTERSEND__INGEST__MAX_BODY_BYTES"),
             ("[policy]\nhold_complaint = \"soon\"", &[], "policy.hold_complaint: \"soon\" is no duration"),
             ("[kafka]\nbrokers = \"\"", &[], "kafka.brokers = \"\": "),

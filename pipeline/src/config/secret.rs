@@ -59,13 +59,18 @@ impl<'de> Deserialize<'de> for Secret {
 pub struct Secrets(pub Vec<Secret>);
 
 impl Secrets {
+    /// Blanks around a key are none of it: keys are pasted.
+    pub(super) fn trim(&mut self) {
+        for Secret(key) in &mut self.0 {
+            *key = key.trim().to_owned();
+        }
+    }
+
     /// Adds the lines of a file.
     pub(super) fn read_file(&mut self, key: &str, file: Option<&PathBuf>) -> Result<(), ConfigError> {
         if let Some(path) = file {
             let text = read(key, path)?;
-            self.0.extend(
-                text.lines().map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty()).map(|line| Secret(line.to_owned())),
-            );
+            self.0.extend(text.lines().filter(|line| !line.trim().is_empty()).map(|line| Secret(line.to_owned())));
         }
         Ok(())
     }

@@ -89,6 +89,19 @@ impl Source {
     }
 }
 
+/// Headers that cannot carry a secret, since the request itself needs them.
+const TAKEN_HEADERS: [&str; 9] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "transfer-encoding",
+    "x-cio-signature",
+    "x-cio-timestamp",
+];
+
 /// Checks names and reads key files.
 pub(super) fn validate(sources: &mut [Source]) -> Result<(), ConfigError> {
     let (mut names, mut paths) = (HashSet::new(), HashSet::new());
@@ -131,13 +144,25 @@ impl Source {
     fn validate_secrets(&mut self) -> Result<(), ConfigError> {
         let of = |key: &str| format!("source {:?}: {key}", self.name);
         self.signing_keys.read_file("source.signing_keys_file", self.signing_keys_file.as_ref())?;
+        self.signing_keys.trim();
         if let Some(header) = &mut self.secret_header {
             header.value.read_file("source.secret_header.value", header.value_file.as_ref())?;
             let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             if header.name.is_empty() || !header.name.bytes().all(token) {
                 return Err(ConfigError::value(of("secret_header.name"), &header.name, "this is no name of a header"));
             }
-            if header.value.is_empty() {
+            if TAKEN_HEADERS.iter().any(|taken| header.name.eq_ignore_ascii_case(taken)) {
+                return Err(ConfigError::value(
+                    of("secret_header.name"),
+                    &header.name,
+                    "this header has a meaning of its own: choose another",
+                ));
+            }
+            if self.basic_auth.is_some() && header.name.eq_ignore_ascii_case("authorization") {
+                let fix = "basic_auth needs this header: a request cannot have both, leave one out";
+                return Err(ConfigError::value(of("secret_header.name"), &header.name, fix));
+            }
+            if header.value.reveal().trim().is_empty() {
                 return Err(ConfigError::missing(of("secret_header.value"), "needs a value, or value_file"));
             }
         }

@@ -50,7 +50,7 @@ async fn a_large_body_goes_to_raw_a_larger_one_leaves_its_head_in_dead_and_the_l
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit_at_once() -> anyhow::Result<()> {
-    let limits = "max_in_flight_requests = 4\nmax_in_flight_bytes = 1000000\nmax_body_bytes = 600000\nmax_connections = 7";
+    let limits = "max_in_flight_requests = 1\nmax_in_flight_bytes = 1000000\nmax_body_bytes = 600000\nmax_connections = 7";
     let mut setup = Setup::configured(limits, "").await?;
     setup.start(Service::Ingest).await?;
     let address = setup.config.ingest.listen.clone();
@@ -63,7 +63,7 @@ async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit
         wire.send(&body.as_bytes()[..10]).await?;
         slow.push(wire);
     }
-    // A fourth holds so many bytes that another body has no room.
+    // A fourth holds so many bytes that another body that has to be waited for has no room.
     let mut heavy = Wire::connect(&address).await?;
     heavy.send(signed_head(b"", "Content-Length: 590000\r\n").as_bytes()).await?;
     heavy.send(&vec![b'x'; 580_000]).await?;
@@ -73,22 +73,23 @@ async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit
         Ok(())
     })
     .await?;
-    let mut fifth = Wire::connect(&address).await?;
-    assert_eq!(fifth.ask(&signed(body.as_bytes(), "")).await?.status, 503, "a fifth request");
-    let mut sixth = Wire::connect(&address).await?;
-    let mut seventh = Wire::connect(&address).await?;
-    for wire in [&mut sixth, &mut seventh] {
-        assert_eq!(wire.ask(&signed(body.as_bytes(), "")).await?.status, 503);
-    }
+    let mut refused = Wire::connect(&address).await?;
+    refused.send(signed_head(b"", "Content-Length: 590000\r\n").as_bytes()).await?;
+    // It may be refused before all of it is sent.
+    let _ = refused.send(&vec![b'x'; 300_000]).await;
+    assert_eq!(refused.answer().await?.status, 503, "no room");
+    // None of them is verified: what is there whole is taken.
+    let mut whole = Wire::connect(&address).await?;
+    assert_eq!(whole.ask(&signed(body.as_bytes(), "")).await?.status, 200);
     assert!(started.elapsed() < Duration::from_millis(2_500), "at once, not after the others: {:?}", started.elapsed());
     for wire in slow.iter_mut().chain([&mut heavy]) {
         assert_eq!(wire.answer().await?.status, 503, "a body that stops");
     }
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-    assert_eq!((ended(&setup, "too_slow").await?, ended(&setup, "overloaded").await?), (4.0, 3.0));
+    assert_eq!((ended(&setup, "too_slow").await?, ended(&setup, "overloaded").await?), (4.0, 1.0));
 
     // What ended made room.
-    drop((slow, heavy, fifth, sixth, seventh));
+    drop((slow, heavy, refused, whole));
     eventually(Duration::from_secs(5), async || {
         ensure!(setup.metric(Service::Ingest, "aftersend_ingest_connections").await? == 0.0, "connections are open");
         Ok(())
@@ -105,8 +106,30 @@ async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit
     assert!(wires[8].1.head.contains("connection: close"), "{}", wires[8].1.head);
     assert_eq!(ended(&setup, "too_many_connections").await?, 2.0);
 
-    // Broken off: nobody hears the answer, and it is counted.
+    // While there are too many, who is refused leaves, and so does who says nothing.
+    let mut silent = vec![Wire::connect(&address).await?];
+    eventually(Duration::from_secs(5), async || {
+        let open = setup.metric(Service::Ingest, "aftersend_ingest_connections").await?;
+        ensure!(open == 8.0, "{open} connections");
+        Ok(())
+    })
+    .await?;
+    let forged = signed_head(b"another body", &format!("Content-Length: {}\r\n", body.len())) + &body;
+    let answer = wires[0].0.ask(forged.as_bytes()).await?;
+    assert!(answer.status == 401 && answer.head.contains("connection: close"), "{}", answer.head);
     drop(wires);
+    for _ in 0..6 {
+        silent.push(Wire::connect(&address).await?);
+    }
+    eventually(Duration::from_secs(10), async || {
+        let status = Wire::connect(&address).await?.ask(&signed(body.as_bytes(), "")).await?.status;
+        ensure!(status == 200, "{status}");
+        Ok(())
+    })
+    .await?;
+    drop(silent);
+
+    // Broken off: nobody hears the answer, and it is counted.
     let mut wire = Wire::connect(&address).await?;
     wire.send(signed_head(body.as_bytes(), "Content-Length: 1000\r\n").as_bytes()).await?;
     wire.send(&body.as_bytes()[..10]).await?;
@@ -141,6 +164,21 @@ async fn one_hot_key_cannot_starve_the_others() -> anyhow::Result<()> {
     })
     .await?;
     assert!(started.elapsed() < Duration::from_secs(2), "refused at once");
+    // So may forty in all.
+    for customer in 0..60 {
+        let mut wire = Wire::connect(&address).await?;
+        wire.send(&signed(event(&format!("other-{customer}")).as_bytes(), "")).await?;
+        waiting.push(wire);
+    }
+    eventually(Duration::from_secs(2), async || {
+        let refused = (ended(&setup, "partition_overloaded").await?, ended(&setup, "overloaded").await?);
+        ensure!(refused.0 + refused.1 == 32.0 && refused.1 >= 20.0, "{refused:?}");
+        Ok(())
+    })
+    .await?;
+    for wire in &mut waiting {
+        assert_eq!(wire.answer().await?.status, 503);
+    }
     // Another partition has room: this request waits for Kafka, as it should.
     let other = event("cold");
     assert_eq!(Wire::connect(&address).await?.ask(&signed(other.as_bytes(), "")).await?.body.split('"').nth(3), Some("not_acknowledged"));

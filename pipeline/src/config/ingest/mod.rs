@@ -28,9 +28,9 @@ pub struct Ingest {
     pub max_body_bytes: usize,
     /// Largest body that is read and verified at all, in bytes; above it 413. Default: 64 MiB.
     pub hard_limit_bytes: usize,
-    /// Requests at once, from their headers to their answer; above it 503. Default: 4096.
+    /// Verified requests at once, until their answer; above it 503. Default: 4096.
     pub max_in_flight_requests: usize,
-    /// Bytes of bodies at once, from the first piece to the delivery report; above it 503. Default: 24 MiB.
+    /// Bytes of bodies at once, from the first piece to the delivery report; above it 503. Bodies that come in pieces get three quarters. Default: 24 MiB.
     pub max_in_flight_bytes: usize,
     /// Connections whose requests are served; on further ones they get 503. Default: 12288.
     pub max_connections: usize,
@@ -75,6 +75,8 @@ const LARGEST_BODY_BYTES: usize = 64 * MIB;
 const LARGEST_HARD_LIMIT_BYTES: usize = 1024 * MIB;
 /// Longest drain: what waits longer is stuck.
 const LONGEST_DRAIN: Duration = Duration::from_secs(3_600);
+/// A window that refuses nearly everything would cost an hour each time.
+const SHORTEST_PAST: Duration = Duration::from_secs(10);
 
 impl Ingest {
     pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
@@ -87,6 +89,12 @@ impl Ingest {
         if self.drain.0 > LONGEST_DRAIN {
             let value = humantime::format_duration(self.drain.0).to_string();
             return Err(ConfigError::value("ingest.drain", value, "use at most an hour"));
+        }
+        if let Some(window) = &self.timestamp_window
+            && window.past.0 < SHORTEST_PAST
+        {
+            let value = humantime::format_duration(window.past.0).to_string();
+            return Err(ConfigError::value("ingest.timestamp_window.past", value, "use at least 10s: a request needs a while to arrive"));
         }
         if let Some(allowlist) = &mut self.allowlist {
             allowlist.validate()?;
