@@ -22,7 +22,7 @@ pub(super) struct Words {
     /// By the bucket of four first bytes: a bit for each of `by_key` that has a phrase which begins like this.
     begun: Box<[u8; BUCKETS]>,
     by_key: [Buckets; KEYS.len()],
-    /// Phrases shorter than every key: compared at every word. None in the built-in table.
+    /// Phrases shorter than every key: compared at every word. The built-in table has hardly any.
     short: Vec<Phrase>,
 }
 
