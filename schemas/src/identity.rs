@@ -68,7 +68,7 @@ pub enum Subject<'a> {
     Id(Cow<'a, str>),
     /// `identifiers.cio_id`, without a prefix.
     Cio(Cow<'a, str>),
-    /// The stored hash of the address.
+    /// The [identity](Privacy::identity) of the address.
     Email(String),
     /// No person: the message.
     Delivery(Cow<'a, str>),
@@ -86,7 +86,7 @@ impl<'a> Subject<'a> {
             return Self::Cio(cio_id);
         }
         let address = event.address().and_then(|text| Address::read(&text));
-        if let Some(hash) = address.and_then(|address| privacy.hash(&address, event.time.seconds())) {
+        if let Some(hash) = address.and_then(|address| privacy.identity(&address)) {
             return Self::Email(hash);
         }
         match event.delivery_id() {

@@ -33,8 +33,12 @@ impl Normaliser {
         if event.time.seconds().is_some_and(|at| at * 1000 > received.received_at + CLOCK_MS) {
             event.oddities.insert(Oddity::AheadOfArrival);
         }
+        let address = event.address();
+        let read_address = address.as_deref().and_then(Address::read);
         let read = Read {
-            address: event.address().and_then(|text| Address::read(&text)),
+            // What stands where an address should is one, however it is written.
+            unreadable: address.filter(|text| read_address.is_none() && is_meant_as_address(text)),
+            address: read_address,
             cio_id: event.cio_id().unwrap_or_default(),
             message_id: event.delivery_id().unwrap_or_default(),
         };
@@ -63,8 +67,8 @@ impl Normaliser {
             bounce_confidence: verdict.map_or(0, |verdict| verdict.confidence),
             bounce_table: verdict.map_or(0, |verdict| verdict.generation),
             machine: event.by_machine(),
-            failure_message: failure_message.map(|text| self.shown(text)).unwrap_or_default(),
-            href: event.text(Field::Href).map(|text| self.shown(text)).unwrap_or_default(),
+            failure_message: failure_message.map(|text| self.shown_of(&read, text)).unwrap_or_default(),
+            href: event.text(Field::Href).map(|text| self.shown_of(&read, text)).unwrap_or_default(),
             mailbox_provider: read.address.as_ref().map(Address::provider).unwrap_or_default(),
             email_hash: read
                 .address
@@ -96,6 +100,16 @@ impl Normaliser {
         match text {
             Cow::Borrowed(text) => address::mask(text),
             Cow::Owned(text) => Cow::Owned(address::mask(&text).into_owned()),
+        }
+    }
+
+    /// As [`Self::shown`], without what stands where the address should.
+    fn shown_of<'a>(&self, read: &Read<'_>, text: Cow<'a, str>) -> Cow<'a, str> {
+        match &read.unreadable {
+            Some(unreadable) if !self.privacy.keeps_clear_text() && text.contains(unreadable.as_ref()) => {
+                self.shown(Cow::Owned(text.replace(unreadable.as_ref(), address::MASK)))
+            }
+            _ => self.shown(text),
         }
     }
 
@@ -137,7 +151,16 @@ impl Normaliser {
             };
             let beside_data = member.scope() == Scope::Top && event.payload() == Scope::Data;
             let has_twin = beside_data && member.field().is_some_and(|field| event.value(field).is_some());
-            rest.push(Rest { name, beside_data, has_twin, value: self.shown_json(member.value().get()) });
+            let mut value = self.shown_json(member.value().get());
+            if let Some(unreadable) = &read.unreadable
+                && !self.privacy.keeps_clear_text()
+            {
+                // In JSON it may be written with escapes.
+                let mut quoted = String::new();
+                json::quote(&mut quoted, unreadable);
+                value = Cow::Owned(value.replace(quoted.trim_matches('"'), address::MASK));
+            }
+            rest.push(Rest { name, beside_data, has_twin, value });
         }
         if !event.oddities.is_empty() {
             let names: Vec<&str> = event.oddities.iter().map(Oddity::as_str).collect();
@@ -183,10 +206,11 @@ impl Normaliser {
         let in_identifiers = member.scope() == event.identifiers();
         let is_text = || value.text().is_some();
         let is_id = || value.text().is_some_and(|text| event::is_id(&text));
-        // Mostly it is the address that was read already.
+        // An address and nothing else; mostly the one that was read already. Where it stands within something else, the rest is kept.
         let is_address = || {
             let known = |text: &str| read.address.as_ref().is_some_and(|address| address.as_str() == text);
-            value.text().is_some_and(|text| known(&text) || Address::read(&text).is_some())
+            let alone = |text: &str| !text.contains("://") && !text.starts_with('#') && Address::read(text).is_some();
+            value.text().is_some_and(|text| known(&text) || alone(&text))
         };
         let is_held = match field {
             Field::Data => member.scope() == Scope::Top && value.is_object(),
@@ -215,9 +239,16 @@ impl Normaliser {
 /// What the columns and the rest are both made with.
 struct Read<'a> {
     address: Option<Address>,
+    /// What stands in the place of an address and cannot be read as one.
+    unreadable: Option<Cow<'a, str>>,
     /// Empty if unknown; so is the next.
     cio_id: Cow<'a, str>,
     message_id: Cow<'a, str>,
+}
+
+/// True for what somebody may have written for an address: `jane @example.com`, `jane (at) example.com`.
+fn is_meant_as_address(text: &str) -> bool {
+    text.contains('@') || [" at ", "(at)", "[at]"].iter().any(|at| text.to_ascii_lowercase().contains(at))
 }
 
 /// True for names that can hold no address.
@@ -312,6 +343,31 @@ mod tests {
     fn a_recipient_that_is_no_address_is_kept() {
         let slack = r##"{"event_id":"e","object_type":"slack","metric":"sent","timestamp":1770000000,"data":{"recipient":"#general"}}"##;
         assert_eq!(metadata(slack), r##"{"recipient":"#general"}"##);
+        let webhook = r#"{"event_id":"e","object_type":"webhook","metric":"sent","timestamp":1770000000,"data":{"recipient":"https://hooks.example/notify?user=ann@s.example&x=1"}}"#;
+        assert_eq!(
+            metadata(webhook),
+            r#"{"recipient":"https://hooks.example/notify?user=[address]&x=1"}"#,
+            "what is around an address is kept"
+        );
+    }
+
+    #[test]
+    fn what_stands_for_an_address_and_cannot_be_read_as_one_is_shown_nowhere() {
+        for written in ["jane @gmail.example", "jane@ gmail.example", "jane at gmail.example", "jane(at)gmail.example"] {
+            let body = format!(
+                r#"{{"event_id":"e","object_type":"email","metric":"bounced","timestamp":1770000000,"data":{{"recipient":"{written}",
+                    "failure_message":"Unable to parse recipient address: '{written}'","note":["{written}"],"identifiers":{{"email":"{written}"}}}}}}"#
+            );
+            with(body.as_bytes(), |row| {
+                let row = row.unwrap();
+                assert!(!row.failure_message.contains("jane"), "{}", row.failure_message);
+                assert!(
+                    !row.metadata.contains("jane") && serde_json::from_str::<serde_json::Value>(&row.metadata).is_ok(),
+                    "{}",
+                    row.metadata
+                );
+            });
+        }
     }
 
     #[test]

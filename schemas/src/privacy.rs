@@ -63,11 +63,16 @@ impl Privacy {
         }
     }
 
-    /// The address as it is stored and used as an identity: 32 hex characters, by the key of the event's time.
+    /// The address as it is stored: 32 hex characters, by the key of the event's time.
     pub fn hash(&self, address: &Address, seconds: Option<i64>) -> Option<String> {
         let mut digits = [0; 32];
         hex::encode_to_slice(self.keys()?.at(seconds).hash(address), &mut digits).ok()?;
         std::str::from_utf8(&digits).ok().map(str::to_owned)
+    }
+
+    /// Who somebody is of whom only an address is known: 32 hex characters, always by the oldest key, so that a new key makes nobody a stranger.
+    pub fn identity(&self, address: &Address) -> Option<String> {
+        Some(hex::encode(self.keys()?.0[0].hash(address)))
     }
 
     /// The address as it is compared inside the state: always by the oldest key, so that a new key lifts no gate.
@@ -115,6 +120,8 @@ mod tests {
         assert_eq!(before.hash(&address, Some(999)), after.hash(&address, Some(999)));
         assert_ne!(after.hash(&address, Some(999)), after.hash(&address, Some(1_000)));
         assert_eq!(before.compare_hash(&address), after.compare_hash(&address));
+        assert_eq!(before.identity(&address), after.identity(&address));
+        assert_eq!(before.identity(&address), before.hash(&address, None));
     }
 
     #[test]

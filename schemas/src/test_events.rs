@@ -40,8 +40,17 @@ impl TestEvent {
         Ok(Self { scope, name: name.to_owned(), value: value.to_owned(), is_prefix })
     }
 
-    fn marks(&self, member: Member<'_>) -> bool {
-        member.scope() == self.scope
+    /// Where the member stands in an event: those of `data` are at the top of the flat shape.
+    fn scope_in(&self, event: &Event<'_>) -> Scope {
+        match self.scope {
+            Scope::Data => event.payload(),
+            Scope::Identifiers => event.identifiers(),
+            scope => scope,
+        }
+    }
+
+    fn marks(&self, scope: Scope, member: Member<'_>) -> bool {
+        member.scope() == scope
             && member.name().string().is_some_and(|name| name == self.name)
             && member.value().text().is_some_and(|text| if self.is_prefix { text.starts_with(&self.value) } else { text == self.value })
     }
@@ -54,7 +63,10 @@ pub struct TestEvents(pub Vec<TestEvent>);
 impl TestEvents {
     /// True if the event bears any of the marks.
     pub fn contains(&self, event: &Event<'_>) -> bool {
-        self.0.iter().any(|mark| event.members().any(|member| mark.marks(member)))
+        self.0.iter().any(|mark| {
+            let scope = mark.scope_in(event);
+            event.members().any(|member| mark.marks(scope, member))
+        })
     }
 }
 
@@ -76,6 +88,10 @@ mod tests {
             ("campaign_id", "7", false),
         ] {
             assert_eq!(TestEvents(vec![TestEvent::new(field, value).unwrap()]).contains(&event), expected, "{field} {value}");
+        }
+        let flat = Event::read(br#"{"event_id":"e","metric":"sent","subject":"[TEST] flat","identifiers":{"id":"qa-1"}}"#).unwrap();
+        for (field, value) in [("data.subject", "[TEST]*"), ("subject", "[TEST]*"), ("data.identifiers.id", "qa-1")] {
+            assert!(TestEvents(vec![TestEvent::new(field, value).unwrap()]).contains(&flat), "{field}");
         }
         for field in ["data.", "", "identifiers.email", "data.headers.X"] {
             assert_eq!(TestEvent::new(field, "x"), Err(BadMark::Field), "{field}");

@@ -1,5 +1,7 @@
 //! One text against one table: find the phrases and codes, take the first rule that holds.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -7,6 +9,7 @@ use super::class::BounceClass;
 use super::codes::{self, Codes};
 use super::compile::{MAX_RULES, Rule};
 use super::fold::{MARGIN, fold};
+use super::plain::{one_spelling, without_repeated_codes};
 use super::table::Table;
 
 /// How much of a text is read. Real failure texts are far shorter; longer ones quote the same words hop after hop.
@@ -76,13 +79,17 @@ impl Hits {
 /// Asks the rules of `channels`, and where none decides, those of `otherwise`.
 pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &str) -> Verdict<'t> {
     let head = head(text);
-    let codes = codes::scan(head);
-    // Clearing eight kilobytes costs more than classifying a usual text: take them only when needed.
-    let hits = if head.len() <= SHORT_BYTES {
-        hits(table, head, &mut [0; SHORT_BYTES + MARGIN])
-    } else {
-        hits(table, head, &mut [0; HEAD_BYTES + MARGIN])
-    };
+    let codes = codes::scan(head.as_bytes());
+    let mut hits = table.free.clone();
+    find(table, head, &mut hits);
+    // What words mean does not depend on how they are spelt or where a line ends.
+    let plain = one_spelling(head);
+    if let Cow::Owned(plain) = &plain {
+        find(table, plain, &mut hits);
+    }
+    if let Some(joined) = without_repeated_codes(&plain) {
+        find(table, &joined, &mut hits);
+    }
     let verdict = first(table, &hits, &codes, channels).or_else(|| first(table, &hits, &codes, otherwise & !channels)).unwrap_or(Verdict {
         class: BounceClass::Undetermined,
         rule: UNMATCHED,
@@ -95,23 +102,28 @@ pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &s
     verdict
 }
 
-fn hits(table: &Table, head: &[u8], folded: &mut [u8]) -> Hits {
-    let mut hits = table.free.clone();
-    table.words.find(fold(head, folded), |phrase| {
-        for used in &table.uses[phrase] {
-            hits.set(used.rule, used.also);
-        }
-    });
-    hits
+/// Adds the phrases of a text.
+fn find(table: &Table, text: &str, hits: &mut Hits) {
+    let mut add = |folded: &[u8]| {
+        table.words.find(folded, |phrase| {
+            for used in &table.uses[phrase] {
+                hits.set(used.rule, used.also);
+            }
+        });
+    };
+    // Clearing eight kilobytes costs more than classifying a usual text: take them only when needed. A spelling may be longer than its text.
+    if text.len() <= SHORT_BYTES {
+        add(fold(text.as_bytes(), &mut [0; SHORT_BYTES + MARGIN]));
+    } else if text.len() <= HEAD_BYTES {
+        add(fold(text.as_bytes(), &mut [0; HEAD_BYTES + MARGIN]));
+    } else {
+        add(fold(text.as_bytes(), &mut vec![0; text.len() + MARGIN]));
+    }
 }
 
 /// At most [`HEAD_BYTES`], cut between characters.
-fn head(text: &str) -> &[u8] {
-    let mut end = text.len().min(HEAD_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text.as_bytes()[..end]
+fn head(text: &str) -> &str {
+    &text[..text.floor_char_boundary(HEAD_BYTES)]
 }
 
 fn first<'t>(table: &'t Table, hits: &Hits, codes: &Codes, channels: u8) -> Option<Verdict<'t>> {

@@ -2,6 +2,8 @@
 
 use wide::u8x16;
 
+use super::plain::one_spelling;
+
 pub(super) const SEPARATOR: u8 = b' ';
 
 /// Bytes are folded so many at a time.
@@ -117,6 +119,7 @@ pub(super) fn fold_phrase(phrase: &str) -> Option<Vec<u8>> {
     if inner.contains(['*', '@']) {
         return None;
     }
+    let inner = one_spelling(inner);
     let mut folded = vec![0; inner.len() + MARGIN];
     let folded = fold(inner.as_bytes(), &mut folded);
     let words = folded[..folded.len() - STEP].trim_ascii();

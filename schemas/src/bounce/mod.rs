@@ -23,6 +23,7 @@ mod codes;
 mod compile;
 mod error;
 mod fold;
+mod plain;
 mod spec;
 mod table;
 mod words;

@@ -73,7 +73,7 @@ phrases = ["mailbox unavailable"]
     )?;
     assert_eq!(replaced.classify("550 5.5.0 mailbox unavailable").class, BounceClass::Transient);
     assert_eq!(replaced.len(), Table::builtin().len());
-    let without = with("[[rule]]\nid = \"code-recipient\"\ndisabled = true")?;
+    let without = with("[[rule]]\nid = \"code-recipient-alone\"\ndisabled = true")?;
     assert_eq!(without.classify("550 5.1.1 x").class, BounceClass::Undetermined);
     assert_eq!(without.len() + 1, Table::builtin().len());
     Ok(())

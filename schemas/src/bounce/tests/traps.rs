@@ -43,6 +43,23 @@ const TRAPS: &[(BounceClass, &str)] = &[
     (HardRecipient, "550 this user doesn\u{2019}t have a mail account"),
     (HardRecipient, "550-5.1.1 The email account that you tried to reach\r\n550 5.1.1 does not exist"),
     (Undetermined, "550 antispamcloud relay"),
+    (Transient, "550-5.2.1 The user you are trying to contact is receiving mail\n550-5.2.1 at a rate that prevents additional messages"),
+    (Transient, "550-5.1.1 Your message has been rate\r\n550 5.1.1 limited"),
+    (Transient, "550-5.1.1 too many 550 5.1.1 connections from your host"),
+    (Transient, "550 5.1.1 Rate\u{2011}limited"),
+    (BlockReputation, "550 5.1.1 black\u{2011}listed"),
+    (BlockReputation, "550 5.1.1 ＢＬＯＣＫＥＤ ｂｙ our filter"),
+    (BlockReputation, "550 5.1.1 b\u{200b}locked"),
+    (BlockReputation, "550 5.1.1 message BLOQUÉ"),
+    (BlockReputation, "550 5.1.1 message bloque\u{301}"),
+    (BlockContent, "550 5.1.1 Ваше сообщение отклонено: СПАМ"),
+    (AutoReply, "RÉPONSE AUTOMATIQUE"),
+    (HardRecipient, "550 EMPFÄNGER UNBEKANNT"),
+    (HardRecipient, "550 ПОЛЬЗОВАТЕЛЬ НЕ НАЙДЕН"),
+    // servers that did not answer
+    (Transient, "550 5.1.2 DNS resolution timed out"),
+    (Transient, "550 5.1.2 server failure looking up domain"),
+    (Transient, "550 5.4.4 connection timed out"),
     // no evidence about a mailbox
     (Admin, "Variable 'customer.name' is missing"),
     (Admin, "Message limit exceeded"),
@@ -65,6 +82,15 @@ fn traps_are_seen_through() {
 #[test]
 fn an_ambiguous_mailbox_unavailable_has_low_confidence() {
     assert_eq!(Table::builtin().classify("550 5.5.0 Requested action not taken: mailbox unavailable").confidence, 60);
+}
+
+#[test]
+fn a_code_whose_words_no_rule_knows_is_too_little_to_delete_somebody() {
+    for text in ["550 5.1.1", "550 5.1.1 our own wording of something", "550 5.2.1 whatever this server means"] {
+        let verdict = Table::builtin().classify(text);
+        assert!(verdict.class == HardRecipient && verdict.confidence < 80, "{text}: {verdict:?}");
+    }
+    assert!(Table::builtin().classify("550 5.1.1 <x@y.example>: User unknown").confidence >= 80);
 }
 
 #[test]
