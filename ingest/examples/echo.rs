@@ -3,6 +3,7 @@
 //! `cargo run --release -p aftersend-ingest --example echo -- 127.0.0.1:8080`
 
 use std::net::TcpListener;
+use std::rc::Rc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::CONTENT_TYPE;
@@ -25,6 +26,12 @@ impl Observer for Nobody {
         std::future::pending().await
     }
     fn connected(&self) {}
+    fn unwanted(&self, _: Rc<()>) -> impl Future<Output = ()> + 'static {
+        std::future::pending()
+    }
+    fn leaving(&self) -> impl Future<Output = ()> + 'static {
+        std::future::pending()
+    }
     fn lost(&self) {}
     fn failed(&self, _: &'static str) {}
 }

@@ -79,12 +79,14 @@ impl Admission {
         })
     }
 
-    /// A request whose body is to be read. Each connection has one place of its own, further requests beside it (HTTP/2) share the others.
-    pub(crate) fn arrive<'c>(&'c self, own: Option<&'c Cell<bool>>) -> Result<Place<'c>, Full> {
+    /// A request whose body is to be read. Each connection has one place of its own, further requests beside it (HTTP/2) share the others: all of them
+    /// where one of the connection's requests was verified before, else half.
+    pub(crate) fn arrive<'c>(&'c self, own: Option<&'c Cell<bool>>, is_proven: bool) -> Result<Place<'c>, Full> {
         match own {
             Some(taken) if !taken.replace(true) => Ok(Place::Own(taken)),
             _ => {
-                self.arriving.take(1, self.arriving.limit)?;
+                let limit = self.arriving.limit;
+                self.arriving.take(1, if is_proven { limit } else { limit.div_ceil(2) })?;
                 Ok(Place::Shared(&self.arriving))
             }
         }
@@ -249,16 +251,17 @@ mod tests {
 
     #[test]
     fn requests_that_are_begun_and_left_take_no_place_of_verified_ones_nor_of_other_connections() {
-        let admission = admission(1, 100, 50);
+        let admission = admission(2, 100, 50);
         let (one, other) = (Cell::new(false), Cell::new(false));
-        let own = admission.arrive(Some(&one)).unwrap();
-        let beside = admission.arrive(Some(&one)).unwrap();
-        assert!(admission.arrive(Some(&one)).is_err(), "the shared places are taken");
-        assert!(admission.arrive(Some(&other)).is_ok() && admission.enter().is_ok());
+        let own = admission.arrive(Some(&one), false).unwrap();
+        let beside = admission.arrive(Some(&one), false).unwrap();
+        assert!(admission.arrive(Some(&one), false).is_err(), "half of the shared places are taken");
+        assert!(admission.arrive(Some(&one), true).is_ok(), "who is known has the others");
+        assert!(admission.arrive(Some(&other), false).is_ok() && admission.enter().is_ok());
         drop(own);
-        assert!(admission.arrive(Some(&one)).is_ok());
+        assert!(admission.arrive(Some(&one), false).is_ok());
         drop(beside);
-        assert!(admission.arrive(None).is_ok());
+        assert!(admission.arrive(None, false).is_ok());
     }
 
     #[test]

@@ -1,17 +1,22 @@
 //! Open connections, counted from accept to close.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::IngestMetrics;
 use crate::server::Observer;
 
 /// How long without a connection until none is on its way.
 const SETTLED: Duration = Duration::from_secs(1);
+/// How long a stranger may say nothing where others wait for the place, and how often that is looked at.
+const QUIET: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Counts connections.
 #[derive(Clone)]
@@ -20,6 +25,8 @@ pub(crate) struct Connections {
     last_closed: Arc<Notify>,
     /// True while there are nearly as many as are served.
     crowd: watch::Sender<bool>,
+    /// Cancelled when no further requests are wanted.
+    draining: CancellationToken,
     limit: usize,
     metrics: IngestMetrics,
 }
@@ -31,12 +38,16 @@ pub(crate) struct Connection {
     pub(crate) is_too_many: bool,
     /// One of its requests is being read.
     pub(crate) is_reading: Cell<bool>,
+    /// One of its requests was verified: somebody we know is at the other end.
+    pub(crate) is_proven: Cell<bool>,
+    requests: Cell<usize>,
+    quiet_since: Cell<Instant>,
     used: Cell<bool>,
 }
 
 impl Connections {
-    pub(crate) fn new(limit: usize, metrics: IngestMetrics) -> Self {
-        Self { open: Arc::default(), last_closed: Arc::default(), crowd: watch::Sender::new(false), limit, metrics }
+    pub(crate) fn new(limit: usize, draining: CancellationToken, metrics: IngestMetrics) -> Self {
+        Self { open: Arc::default(), last_closed: Arc::default(), crowd: watch::Sender::new(false), draining, limit, metrics }
     }
 
     /// How many are open.
@@ -90,9 +101,34 @@ impl Observer for Connections {
         let _ = self.crowd.subscribe().wait_for(|crowded| *crowded).await;
     }
 
+    fn unwanted(&self, connection: Rc<Connection>) -> impl Future<Output = ()> + 'static {
+        let mut crowd = self.crowd.subscribe();
+        async move {
+            // It cannot be closed: the connection holds its sender.
+            while crowd.wait_for(|crowded| *crowded).await.is_ok() {
+                if connection.only_takes_room() {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    fn leaving(&self) -> impl Future<Output = ()> + 'static {
+        self.draining.clone().cancelled_owned()
+    }
+
     fn connected(&self) -> Connection {
         let is_too_many = self.count() > self.limit;
-        Connection { connections: self.clone(), is_too_many, is_reading: Cell::new(false), used: Cell::new(false) }
+        Connection {
+            connections: self.clone(),
+            is_too_many,
+            is_reading: Cell::new(false),
+            is_proven: Cell::new(false),
+            requests: Cell::new(0),
+            quiet_since: Cell::new(Instant::now()),
+            used: Cell::new(false),
+        }
     }
 
     fn lost(&self) {
@@ -106,14 +142,30 @@ impl Observer for Connections {
 }
 
 impl Connection {
-    /// A request came over it.
-    pub(crate) fn mark_used(&self) {
+    /// A request came over it; until the result is dropped it is not quiet.
+    pub(crate) fn begin(&self) -> impl Drop {
         self.used.set(true);
+        self.requests.update(|requests| requests + 1);
+        Busy(self)
+    }
+
+    /// Nobody we know, and nothing to do for a while.
+    fn only_takes_room(&self) -> bool {
+        !self.is_proven.get() && self.requests.get() == 0 && self.quiet_since.get().elapsed() >= QUIET
     }
 
     /// True if it should not stay open for somebody whose request was refused.
     pub(crate) fn is_wanted_by_others(&self) -> bool {
         self.connections.is_crowded()
+    }
+}
+
+struct Busy<'c>(&'c Connection);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.requests.update(|requests| requests.saturating_sub(1));
+        self.0.quiet_since.set(Instant::now());
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ type Ending = (Answer, Option<String>);
 
 /// Handles one request. Always answers, within [`BUDGET`]: also when our own code panics.
 pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let connection = connection(&request);
+    let _busy = connection.map(Connection::begin);
     let handling = pin!(door.handle(&request, payload));
     let handled = AssertUnwindSafe(handling).catch_unwind().await;
     // What the request had taken is given back by then: permits live in the future.
@@ -74,7 +77,7 @@ pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, payload: Pay
         None => door.metrics.unknown_ended(answer),
     }
     let mut response = answer.response(ingest_id);
-    let crowded = || request.conn_data::<Connection>().is_some_and(Connection::is_wanted_by_others);
+    let crowded = || connection.is_some_and(Connection::is_wanted_by_others);
     if door.draining.is_cancelled() || answer == Answer::TooManyConnections || (answer.status().is_client_error() && crowded()) {
         response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
@@ -99,10 +102,7 @@ impl Door {
 
     /// What can be said before the body.
     fn admit(&self, request: &HttpRequest) -> Result<Admitted, Answer> {
-        let connection = request.conn_data::<Connection>();
-        if let Some(connection) = connection {
-            connection.mark_used();
-        }
+        let connection = connection(request);
         let rules = self.rules.load_full();
         let source = rules.sources.find(request.path()).ok_or(Answer::UnknownSource)?.clone();
         if request.method() != Method::POST {
@@ -142,8 +142,10 @@ impl Door {
             return Err(Answer::TooLarge);
         }
         let (headers, mut verification) = signature.unzip();
-        let own_place = request.conn_data::<Connection>().map(|connection| &connection.is_reading);
-        let place = self.admission.arrive(own_place).map_err(|_| Answer::Overloaded)?;
+        let connection = connection(request);
+        let own_place = connection.map(|connection| &connection.is_reading);
+        let is_proven = connection.is_some_and(|connection| connection.is_proven.get());
+        let place = self.admission.arrive(own_place, is_proven).map_err(|_| Answer::Overloaded)?;
         let mut permit = self.admission.body();
         let body = body::read(payload, verification.as_mut(), declared, self.limits, &mut permit).await?;
         drop(place);
@@ -160,6 +162,9 @@ impl Door {
             if admitted.rules.window.is_some_and(|window| !window.contains(seconds, received_at)) {
                 return Err(Answer::TimestampOutside);
             }
+        }
+        if let Some(connection) = connection {
+            connection.is_proven.set(true);
         }
         let _request = self.admission.enter().map_err(|_| Answer::Overloaded)?;
         late.set(Answer::NotAcknowledged);
@@ -240,6 +245,10 @@ fn ingest_id(now: i64) -> String {
 /// From a time in Unix seconds to `now` in Unix milliseconds. Times to come have no age.
 fn age_seconds(seconds: i64, now: i64) -> f64 {
     now.saturating_sub(seconds.saturating_mul(1_000)).max(0) as f64 / 1_000.0
+}
+
+fn connection(request: &HttpRequest) -> Option<&Connection> {
+    request.conn_data::<Rc<Connection>>().map(Rc::as_ref)
 }
 
 fn declared_length(request: &HttpRequest) -> Option<u64> {

@@ -13,6 +13,7 @@ mod client_address;
 mod connections;
 mod door;
 mod handover;
+mod http2;
 mod metrics;
 mod publish;
 mod reload;
@@ -22,6 +23,7 @@ pub mod server;
 mod service;
 mod signature;
 mod sources;
+mod stream;
 mod tls;
 mod watch;
 

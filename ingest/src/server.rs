@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,16 @@ use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service,
 use actix_web::dev::AppConfig;
 use actix_web::{App, FromRequest, Handler, Responder, web};
 use rustls::ServerConfig;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
+
+use crate::http2::PREFACE;
+use crate::stream::{Fate, Stream};
 
 /// Clients that reuse a connection just closed report a failed delivery, so connections are kept for longer than theirs: Go's keeps them for 90 s.
 /// Neither is a connection closed early that has not been used yet.
@@ -35,12 +39,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Requests in flight at the stop get this long; their own budget is shorter.
 const STOP_SECONDS: u64 = 5;
-/// How HTTP/2 without TLS begins.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
 
 /// What happens on connections beside requests. Each connection that is accepted is then either connected or lost.
 pub trait Observer: Clone + Send + 'static {
-    /// Lives as long as the connection; handlers find it in the request's connection data.
+    /// Lives as long as the connection; handlers find it, in an `Rc`, in the request's connection data.
     type Connection: 'static;
 
     /// A connection was accepted, and has said nothing yet.
@@ -54,6 +56,12 @@ pub trait Observer: Clone + Send + 'static {
 
     /// It ended before that.
     fn lost(&self);
+
+    /// Waits until it is to end, whatever the client wants.
+    fn unwanted(&self, connection: Rc<Self::Connection>) -> impl Future<Output = ()> + 'static;
+
+    /// Waits until no further requests are wanted of anybody.
+    fn leaving(&self) -> impl Future<Output = ()> + 'static;
 
     /// A connection ended in an error, named for a metric.
     fn failed(&self, error: &'static str);
@@ -80,7 +88,7 @@ where
     let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
     let builder = builder.listen("ingest", listener, move || {
         let (stop, tls) = (stop.clone(), tls.clone());
-        let (arrivals, connections, errors) = (observer.clone(), observer.clone(), observer.clone());
+        let (arrivals, errors) = (observer.clone(), observer.clone());
         let arrive = move |io| {
             arrivals.accepted();
             let (arrivals, tls) = (arrivals.clone(), tls.clone());
@@ -95,8 +103,8 @@ where
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .on_connect_ext(move |_, data| {
-                data.insert(connections.connected());
+            .on_connect_ext(|io: &Arrived<O>, data| {
+                data.insert(io.connection().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
         fn_service(arrive).and_then(http.map_err(|error| kind(&error))).map_err(move |error| errors.failed(error))
@@ -104,42 +112,52 @@ where
     Ok(builder.run())
 }
 
-/// A connection as the HTTP layer sees it: with or without TLS, and never silent for ever.
-type Connected = Pin<Box<TimeoutStream<Either<TcpStream, TlsStream<TcpStream>>>>>;
+/// The transport under the HTTP layer.
+type Transport = TimeoutStream<Either<TcpStream, TlsStream<TcpStream>>>;
+type Arrived<O> = Stream<Transport, <O as Observer>::Connection>;
 
 /// Waits for a connection to be used, and sees which protocol it speaks. An error is named for a metric.
-async fn arrive(
+async fn arrive<O: Observer>(
     io: TcpStream,
     tls: Option<TlsAcceptor>,
-    observer: &impl Observer,
-) -> Result<(Connected, Protocol, Option<SocketAddr>), &'static str> {
+    observer: &O,
+) -> Result<(Arrived<O>, Protocol, Option<SocketAddr>), &'static str> {
     io.set_nodelay(true).map_err(|_| "io")?;
     let peer = io.peer_addr().ok();
-    let (io, protocol) = match tls {
+    let (io, first, is_http2) = match tls {
         None => {
-            let mut start = [0; HTTP2_PREFACE.len()];
-            let read = match timeout(HEAD_TIMEOUT, io.peek(&mut start)).await {
-                Ok(read) => read,
-                Err(_) => tokio::select! {
-                    read = io.peek(&mut start) => read,
-                    () = observer.crowded() => return Err("never_used"),
-                    () = sleep(KEEP_ALIVE) => return Err("never_used"),
-                },
-            };
-            let read = read.map_err(|_| "io")?;
-            let protocol = if &start[..read] == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-            (Either::Left(io), protocol)
+            let mut start = [0; PREFACE.len()];
+            let read = until_used(observer, async || io.peek(&mut start).await).await?;
+            let is_http2 = &start[..read] == PREFACE;
+            (Either::Left(io), None, is_http2)
         }
         Some(tls) => {
-            let io = timeout(HANDSHAKE_TIMEOUT, tls.accept(io)).await.map_err(|_| "tls")?.map_err(|_| "tls")?;
-            let protocol = if io.get_ref().1.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-            (Either::Right(io), protocol)
+            let mut io = timeout(HANDSHAKE_TIMEOUT, tls.accept(io)).await.map_err(|_| "tls")?.map_err(|_| "tls")?;
+            let is_http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
+            let first = until_used(observer, async || io.read_u8().await).await?;
+            (Either::Right(io), Some(first), is_http2)
         }
     };
     let mut io = TimeoutStream::new(io);
     io.set_read_timeout(Some(SILENCE_TIMEOUT));
     io.set_write_timeout(Some(WRITE_TIMEOUT));
-    Ok((Box::pin(io), protocol, peer))
+    let connection = Rc::new(observer.connected());
+    let fate = Fate { unwanted: Box::pin(observer.unwanted(connection.clone())), leaving: Box::pin(observer.leaving()) };
+    let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+    Ok((Stream::new(Box::pin(io), first, connection, fate, is_http2), protocol, peer))
+}
+
+/// Waits for what a client says first, for as long as nobody else needs the place. `read` may be given up half-way.
+async fn until_used<T>(observer: &impl Observer, mut read: impl AsyncFnMut() -> io::Result<T>) -> Result<T, &'static str> {
+    let read = match timeout(HEAD_TIMEOUT, read()).await {
+        Ok(read) => read,
+        Err(_) => tokio::select! {
+            read = read() => read,
+            () = observer.crowded() => return Err("never_used"),
+            () = sleep(KEEP_ALIVE) => return Err("never_used"),
+        },
+    };
+    read.map_err(|_| "io")
 }
 
 fn kind(error: &DispatchError) -> &'static str {

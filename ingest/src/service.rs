@@ -145,7 +145,7 @@ impl Ingest {
         if predecessor.is_some() && !wait_for_topics(&config, &needed(&config), &shutdown).await? {
             return Ok(());
         }
-        let connections = Connections::new(config.ingest.max_connections, ingest_metrics);
+        let connections = Connections::new(config.ingest.max_connections, door.draining.clone(), ingest_metrics);
         let latch = readiness.latch();
         let offered = config.ingest.handover.is_some().then(|| ports.try_clone()).transpose().map_err(IngestError::Server)?;
         let (admin_address, admin) = serve_on(ports.admin, config.ingest.admin_address()?, metrics, readiness.clone())?;
