@@ -13,36 +13,34 @@ use crate::telemetry::ConsumerMetrics;
 
 /// Held by whoever still works on revoked partitions; dropping it lets the rebalance go on.
 #[derive(Debug)]
-pub struct Released(#[expect(dead_code, reason = "dropping it is the message")] blocking::SyncSender<()>);
+pub struct Released {
+    #[expect(dead_code, reason = "dropping it is the message")]
+    guard: blocking::SyncSender<()>,
+    lost: bool,
+}
+
+impl Released {
+    /// The group has given the partitions away already: nothing of them can be committed any more.
+    pub fn lost(&self) -> bool {
+        self.lost
+    }
+}
 
 /// Hands rebalances to the service and lags to the metrics.
 pub(super) struct Context {
-    notices: mpsc::Sender<Notice>,
+    notices: mpsc::UnboundedSender<Notice>,
     drain: Duration,
     metrics: ConsumerMetrics,
 }
 
 impl Context {
-    pub(super) fn new(notices: mpsc::Sender<Notice>, drain: Duration, metrics: ConsumerMetrics) -> Self {
+    pub(super) fn new(notices: mpsc::UnboundedSender<Notice>, drain: Duration, metrics: ConsumerMetrics) -> Self {
         Self { notices, drain, metrics }
     }
 
-    /// Waits for room as long as a revoke may take, so that a stuck service cannot hold the group.
-    fn send(&self, mut notice: Notice) {
-        let deadline = std::time::Instant::now() + self.drain;
-        loop {
-            match self.notices.try_send(notice) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-                Err(mpsc::error::TrySendError::Full(_)) if std::time::Instant::now() > deadline => {
-                    tracing::error!("the service did not take a rebalance in time");
-                    return;
-                }
-                Err(mpsc::error::TrySendError::Full(back)) => {
-                    notice = back;
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            }
-        }
+    /// A service that has ended needs to hear nothing.
+    fn send(&self, notice: Notice) {
+        let _ = self.notices.send(notice);
     }
 }
 
@@ -88,9 +86,10 @@ impl ConsumerContext for Context {
         for (topic, partition) in &revoked {
             self.metrics.forget_lag(topic, *partition);
         }
-        tracing::info!(partitions = revoked.len(), lost = consumer.assignment_lost(), "partitions revoked");
-        let (released, wait) = blocking::sync_channel(0);
-        self.send(Notice::Revoked(revoked, Released(released)));
+        let lost = consumer.assignment_lost();
+        tracing::info!(partitions = revoked.len(), lost, "partitions revoked");
+        let (guard, wait) = blocking::sync_channel(0);
+        self.send(Notice::Revoked(revoked, Released { guard, lost }));
         // Nobody ever sends: the wait ends when the guard is dropped, or in time.
         if wait.recv_timeout(self.drain) == Err(blocking::RecvTimeoutError::Timeout) {
             tracing::error!(

@@ -11,6 +11,7 @@
 
 mod context;
 mod poll;
+mod range;
 mod restore;
 
 use std::collections::HashSet;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::Config;
 use crate::kafka::consumer_config;
@@ -31,6 +32,7 @@ use crate::telemetry::ConsumerMetrics;
 
 use context::Context;
 pub use context::Released;
+pub use range::RangeReader;
 pub use restore::{RestoreError, restore_partitions};
 
 /// A topic's partition.
@@ -51,7 +53,11 @@ pub enum Notice {
 
 /// A group member.
 pub struct Consumer {
-    notices: mpsc::Receiver<Notice>,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    /// Permits for chunks of records. Rebalances need none: they are never lost behind records that nobody takes.
+    room: Arc<Semaphore>,
+    /// Chunks taken while held back.
+    owed: Option<usize>,
     handle: Handle,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -87,22 +93,42 @@ impl Consumer {
         drain: Duration,
         metrics: ConsumerMetrics,
     ) -> KafkaResult<Self> {
-        let (sender, notices) = mpsc::channel(CHUNKS);
+        let (sender, notices) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(CHUNKS));
         let context = Context::new(sender.clone(), drain, metrics.clone());
         let consumer: Arc<BaseConsumer<Context>> = Arc::new(consumer_config(config, service, group).create_with_context(context)?);
         consumer.subscribe(topics)?;
         let handle = Handle { consumer, stop: Arc::new(AtomicBool::new(false)), paused: Arc::default() };
-        let polled = handle.clone();
+        let (polled, polled_room) = (handle.clone(), room.clone());
         let thread = std::thread::Builder::new()
             .name(format!("poll-{service}"))
-            .spawn(move || poll::run(&polled, &sender, &metrics))
+            .spawn(move || poll::run(&polled, &sender, &polled_room, &metrics))
             .map_err(|error| KafkaError::ClientCreation(format!("cannot start the poll thread: {error}")))?;
-        Ok(Self { notices, handle, thread: Some(thread) })
+        Ok(Self { notices, room, owed: None, handle, thread: Some(thread) })
     }
 
     /// The next notice; nothing once the poll thread has ended.
     pub async fn next(&mut self) -> Option<Notice> {
-        self.notices.recv().await
+        let notice = self.notices.recv().await;
+        if let Some(Notice::Records(_)) = notice {
+            match &mut self.owed {
+                Some(owed) => *owed += 1,
+                None => self.room.add_permits(1),
+            }
+        }
+        notice
+    }
+
+    /// While held, at most two more chunks of records come; rebalances go on.
+    pub fn hold(&mut self, hold: bool) {
+        match (hold, self.owed) {
+            (true, None) => self.owed = Some(0),
+            (false, Some(owed)) => {
+                self.owed = None;
+                self.room.add_permits(owed);
+            }
+            _ => {}
+        }
     }
 
     /// For committing and the like from other tasks.
@@ -147,8 +173,15 @@ impl Handle {
             Offset::Offset(next) => Some(NextOffset(next)),
             _ => None,
         });
-        let metadata = element.map(|element| element.metadata().to_owned()).unwrap_or_default();
+        // The client panics at bytes that are no UTF-8; whoever wrote them, it was not us.
+        let read = || element.map(|element| element.metadata().to_owned()).unwrap_or_default();
+        let metadata = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_default();
         Ok(Committed { next, metadata })
+    }
+
+    /// The first offset that a partition still holds, and the one behind its last committed record. Blocks.
+    pub fn bounds(&self, partition: &Partition, timeout: Duration) -> KafkaResult<(i64, i64)> {
+        self.consumer.fetch_watermarks(&partition.0, partition.1, timeout)
     }
 
     /// Proof of membership for a transaction.

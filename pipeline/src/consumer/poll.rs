@@ -1,14 +1,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, TopicPartitionList};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::context::Context;
 use super::{Handle, Notice};
@@ -19,14 +18,17 @@ use crate::telemetry::ConsumerMetrics;
 const CHUNK_RECORDS: usize = 2_000;
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 const IDLE: Duration = Duration::from_millis(100);
+/// A service that is busy for less is waited for: a pause throws away what the client has fetched.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Polls until told to stop. Never blocks on the service: when it is busy, everything is paused and polling goes on, so the group stays alive.
-pub(super) fn run(group: &Handle, notices: &mpsc::Sender<Notice>, metrics: &ConsumerMetrics) {
+/// Polls until told to stop. Never blocks on the service for long: when it is busy, everything is paused and polling goes on, so the group stays alive.
+pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room: &Semaphore, metrics: &ConsumerMetrics) {
     let consumer = group.consumer.as_ref();
     let mut topics: HashMap<String, Arc<str>> = HashMap::new();
     let mut chunk: Vec<Record> = Vec::new();
     let mut bytes = 0;
     let mut held = false;
+    let mut full_since: Option<Instant> = None;
     while !group.stop.load(Ordering::Relaxed) {
         // With records at hand only what is already here is added to them.
         let wait = if chunk.is_empty() { IDLE } else { Duration::ZERO };
@@ -48,7 +50,7 @@ pub(super) fn run(group: &Handle, notices: &mpsc::Sender<Notice>, metrics: &Cons
                     tracing::error!(%code, reason, "the consumer cannot go on");
                     KafkaError::MessageConsumptionFatal(code)
                 });
-                let _ = notices.blocking_send(Notice::Failed(error));
+                let _ = notices.send(Notice::Failed(error));
                 return;
             }
             Some(Err(error)) => tracing::warn!(%error, "poll"),
@@ -57,23 +59,29 @@ pub(super) fn run(group: &Handle, notices: &mpsc::Sender<Notice>, metrics: &Cons
         if chunk.is_empty() || !(idle || chunk.len() >= CHUNK_RECORDS || bytes >= CHUNK_BYTES) {
             continue;
         }
-        let count = chunk.len();
-        match notices.try_send(Notice::Records(std::mem::take(&mut chunk))) {
-            Ok(()) => {
+        loop {
+            if let Ok(permit) = room.try_acquire() {
+                permit.forget();
+                let count = chunk.len();
+                if notices.send(Notice::Records(std::mem::take(&mut chunk))).is_err() {
+                    return;
+                }
                 metrics.records.inc_by(count as u64);
-                bytes = 0;
+                (bytes, full_since) = (0, None);
                 if std::mem::take(&mut held) {
                     set_paused(group, false);
                 }
+                break;
             }
-            Err(TrySendError::Full(Notice::Records(back))) => {
-                chunk = back;
-                if !held {
-                    held = true;
-                    set_paused(group, true);
-                }
+            if held || group.stop.load(Ordering::Relaxed) {
+                break;
             }
-            Err(_) => return,
+            if full_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                held = true;
+                set_paused(group, true);
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

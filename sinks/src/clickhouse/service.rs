@@ -6,23 +6,28 @@ use std::time::{Duration, Instant};
 use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::consumer::{Consumer, Notice, Partition};
 use aftersend_pipeline::kafka::{TopicError, producer_config, wait_for_topics};
+use aftersend_pipeline::record::Record;
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
+use aftersend_pipeline::unix_millis;
 use aftersend_schemas::topics::Topics;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::FutureProducer;
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::Batch;
-use super::client;
-use super::lane::{Ending, Lane, Sent, TooNew, Writer};
+use super::lane::Lane;
 use super::metrics::SinkMetrics;
+use super::protocol::{Input, Oddity, Operation};
 use super::tables::{DeadLetters, Outcomes, Profiles, RawEvents, Table, TrackCalls};
+use super::writer::{Ending, TooNew, Writer};
 
+/// Records and rows that a table keeps in memory, over all its partitions. Filling batches are closed to make room from three quarters on.
+const MEMORY: usize = 40 * 1024 * 1024;
 /// How long a revoke or a shutdown waits for inserts under way; shorter than the session timeout.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often batches are looked at for their age.
@@ -129,16 +134,18 @@ impl Shared {
         let producer: FutureProducer = producer_config(&self.config, "sink-clickhouse", 10_000).create()?;
         let writer = Writer {
             table,
-            client: client(&self.config.clickhouse),
-            database: self.config.clickhouse.database.clone(),
+            config: self.config.clone(),
+            server: OnceCell::new(),
             group: consumer.handle(),
+            ranges: Arc::default(),
             dead: (producer, topics.dead()),
             metrics: self.metrics.clone(),
         };
         let pipeline = Pipeline {
             writer: Arc::new(writer),
             lanes: HashMap::new(),
-            sending: FuturesUnordered::new(),
+            assigned: 0,
+            under_way: FuturesUnordered::new(),
             fences: CancellationToken::new(),
             stopped: None,
         };
@@ -146,13 +153,22 @@ impl Shared {
     }
 }
 
-/// One table: its partitions, and the inserts under way.
+/// An operation of a lane has ended.
+struct Ended {
+    partition: Partition,
+    lane: u64,
+    ending: Ending,
+}
+
+/// One table: its partitions, and what is being carried out for them.
 struct Pipeline<T> {
     writer: Arc<Writer<T>>,
     lanes: HashMap<Partition, Lane>,
-    sending: FuturesUnordered<BoxFuture<'static, Sent>>,
+    /// So many lanes there were.
+    assigned: u64,
+    under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
     fences: CancellationToken,
-    /// Why nothing more can be sent for one of the partitions.
+    /// Why nothing more can be written for one of the partitions.
     stopped: Option<TooNew>,
 }
 
@@ -163,26 +179,14 @@ impl<T: Table> Pipeline<T> {
         let result = loop {
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
-                Some(sent) = self.sending.next() => self.sent(sent),
+                Some(ended) = self.under_way.next() => self.ended(ended),
                 _ = tick.tick() => {}
                 notice = consumer.next() => match notice {
                     None => break Ok(()),
-                    Some(Notice::Assigned(partitions)) => {
-                        for partition in partitions {
-                            self.lanes.insert(partition, Lane::new(&self.fences));
-                        }
-                    }
-                    Some(Notice::Records(records)) => {
-                        let now = Instant::now();
-                        for record in records {
-                            // Records of a partition that went while they waited belong to its next owner.
-                            if let Some(lane) = self.lanes.get_mut(&(record.topic.clone(), record.partition)) {
-                                lane.push(record, now);
-                            }
-                        }
-                    }
+                    Some(Notice::Assigned(partitions)) => partitions.into_iter().for_each(|partition| self.assign(partition)),
+                    Some(Notice::Records(records)) => self.take(records),
                     Some(Notice::Revoked(partitions, released)) => {
-                        self.drain(&partitions).await;
+                        self.release(&partitions, released.lost()).await;
                         drop(released);
                     }
                     Some(Notice::Failed(error)) => break Err(error.into()),
@@ -191,96 +195,201 @@ impl<T: Table> Pipeline<T> {
             if self.stopped.is_some() {
                 break Ok(());
             }
-            self.send_due();
-            self.hold_back();
+            let held = self.look_around();
+            consumer.hold(held > MEMORY);
         };
         let all: Vec<Partition> = self.lanes.keys().cloned().collect();
-        self.drain(&all).await;
+        self.release(&all, false).await;
         consumer.close().await;
         self.stopped.map_or(result, |error| Err(error.into()))
     }
 
-    fn send_due(&mut self) {
+    fn assign(&mut self, partition: Partition) {
+        self.assigned += 1;
+        let (mut lane, look) = Lane::new(self.assigned, &self.fences);
+        self.start(&partition, &mut lane, Some(look));
+        if let Some(old) = self.lanes.insert(partition, lane) {
+            old.fence.cancel();
+        }
+    }
+
+    fn take(&mut self, records: Vec<Record>) {
         let now = Instant::now();
-        let due: Vec<_> = self.lanes.iter_mut().filter_map(|(partition, lane)| Some((partition.clone(), lane.take_due(now)?))).collect();
-        for (partition, batch) in due {
-            self.start(partition, batch);
-        }
-    }
-
-    fn start(&mut self, partition: Partition, batch: Batch) {
-        if let Some(lane) = self.lanes.get(&partition) {
-            self.sending.push(Box::pin(self.writer.clone().send(partition, batch, lane.epoch, lane.fence.clone())));
-        }
-    }
-
-    fn sent(&mut self, sent: Sent) {
-        match sent.ending {
-            Ending::Stored(epoch) => {
-                if let Some(lane) = self.lanes.get_mut(&sent.partition) {
-                    lane.sending = false;
-                    lane.epoch = Some(epoch);
-                }
+        for record in records {
+            // Records of a partition that went while they waited belong to its next owner.
+            let Some(lane) = self.lanes.get_mut(&(record.topic.clone(), record.partition)) else { continue };
+            let (topic, partition, offset) = (record.topic.clone(), record.partition, record.offset);
+            if let Err(error) = lane.push(&self.writer.table, record, now) {
+                self.stopped = Some(TooNew { topic, partition, offset, error });
+                return;
             }
-            Ending::Fenced => {}
-            Ending::Stopped(error) => {
-                // Without its lane nothing that follows in the partition is sent or committed.
-                self.lanes.remove(&sent.partition);
+        }
+    }
+
+    /// Carries an operation out beside the others.
+    fn start(&self, partition: &Partition, lane: &mut Lane, operation: Option<Operation>) {
+        let Some(work) = operation.and_then(|operation| lane.work(operation)) else { return };
+        lane.busy = true;
+        let (number, partition) = (lane.number, partition.clone());
+        let performed = self.writer.clone().perform(partition.clone(), work, lane.fence.clone());
+        self.under_way.push(Box::pin(async move { Ended { partition, lane: number, ending: performed.await } }));
+    }
+
+    fn ended(&mut self, Ended { partition, lane: number, ending }: Ended) {
+        let now = Instant::now();
+        let Some(mut lane) = self.lanes.remove(&partition) else { return };
+        if lane.number != number {
+            self.lanes.insert(partition, lane);
+            return;
+        }
+        lane.busy = false;
+        let metrics = &self.writer.metrics;
+        let operation = match ending {
+            Ending::Abandoned => None,
+            Ending::TooNew(error) => {
                 self.stopped.get_or_insert(error);
+                None
             }
-        }
-    }
-
-    /// A partition whose next batch is full while one is being sent gets no more records until there is room.
-    fn hold_back(&mut self) {
-        for (partition, lane) in &mut self.lanes {
-            let full = lane.open.as_ref().is_some_and(Batch::is_full);
-            let result = match (full, lane.paused) {
-                (true, false) => self.writer.group.pause(partition),
-                (false, true) => self.writer.group.resume(partition),
-                _ => continue,
-            };
-            match result {
-                Ok(()) => lane.paused = full,
-                Err(error) => tracing::warn!(%error, table = T::NAME, partition = partition.1, "cannot change delivery"),
-            }
-        }
-    }
-
-    /// Sends what is open of these partitions and waits for it; fences what is not in by the deadline.
-    async fn drain(&mut self, partitions: &[Partition]) {
-        let deadline = tokio::time::Instant::now() + DRAIN.mul_f32(0.8);
-        loop {
-            let mut waiting = false;
-            for partition in partitions {
-                let Some(lane) = self.lanes.get_mut(partition) else { continue };
-                if !lane.sending
-                    && let Some(batch) = lane.open.take()
-                {
-                    lane.sending = true;
-                    self.start(partition.clone(), batch);
+            Ending::Told(input) => {
+                if let (Input::Inserted, Some(oldest)) = (input, lane.oldest()) {
+                    let seconds = (unix_millis() - oldest).max(0) as f64 / 1000.0;
+                    metrics.visible_seconds.with_label_values(&[T::NAME]).observe(seconds);
                 }
-                waiting |= self.lanes.get(partition).is_some_and(|lane| lane.sending);
+                if let Input::Standing(standing) = input {
+                    self.tell_oddities(&partition, &standing.oddities());
+                }
+                lane.tell(input, now)
             }
-            if !waiting {
-                break;
+            Ending::Rebuilt(batch) => {
+                let (operation, gone) = lane.rebuilt(batch, now);
+                metrics.recoveries.with_label_values(&[T::NAME]).inc();
+                metrics.vanished.with_label_values(&[T::NAME]).inc_by(u64::from(gone));
+                tracing::info!(table = T::NAME, partition = partition.1, gone, "finishing a batch that was announced before");
+                operation
             }
+            Ending::Refused(refusal) => lane.refused(refusal, now),
+            Ending::Missing { missing, rows } => {
+                if !missing.is_empty() {
+                    metrics.missing_rows.with_label_values(&[T::NAME]).inc_by(missing.len() as u64);
+                    tracing::warn!(
+                        table = T::NAME,
+                        partition = partition.1,
+                        missing = missing.len(),
+                        rows,
+                        "rows are not there: these are sent again"
+                    );
+                }
+                lane.found_missing(missing, rows, now)
+            }
+        };
+        if let Some(stop) = lane.machine.stopped() {
+            lane.drop_records();
+            metrics.stopped.with_label_values(&[T::NAME, stop.as_str()]).inc();
+            tracing::error!(
+                table = T::NAME,
+                partition = partition.1,
+                reason = stop.as_str(),
+                "nothing more of this partition is written: docs/operations.md says what to do"
+            );
+        }
+        if let Err(error) = lane.drain_early(&self.writer.table, now) {
+            self.stopped.get_or_insert(TooNew { topic: partition.0.clone(), partition: partition.1, offset: lane.next_offset(), error });
+        }
+        self.start(&partition, &mut lane, operation);
+        self.lanes.insert(partition, lane);
+    }
+
+    fn tell_oddities(&self, partition: &Partition, oddities: &[Oddity]) {
+        let metrics = &self.writer.metrics;
+        for oddity in oddities {
+            match *oddity {
+                Oddity::Replay(epoch) => {
+                    metrics.replays.with_label_values(&[T::NAME]).inc();
+                    tracing::info!(table = T::NAME, partition = partition.1, epoch, "offsets were reset: replaying in a new epoch");
+                }
+                Oddity::Skipped(offsets) => {
+                    metrics.skipped.with_label_values(&[T::NAME]).inc_by(offsets.unsigned_abs());
+                    tracing::warn!(
+                        table = T::NAME,
+                        partition = partition.1,
+                        offsets,
+                        "offsets were set forward: what lies between is not read"
+                    );
+                }
+                Oddity::Expired(offsets) => {
+                    metrics.expired.with_label_values(&[T::NAME]).inc_by(offsets.unsigned_abs());
+                    tracing::error!(table = T::NAME, partition = partition.1, offsets, "the log dropped records before they were read");
+                }
+            }
+        }
+    }
+
+    /// Closes what is due, makes room, and holds back partitions that have enough. Returns the bytes that are kept.
+    fn look_around(&mut self) -> usize {
+        let now = Instant::now();
+        let held: usize = self.lanes.values().map(Lane::size).sum();
+        let largest = self.lanes.values().map(Lane::filling_size).max().unwrap_or(0);
+        let mut lanes = std::mem::take(&mut self.lanes);
+        for (partition, lane) in &mut lanes {
+            let make_room = held > MEMORY / 4 * 3 && largest > 0 && lane.filling_size() == largest;
+            let closed = lane.close_due(now, make_room);
+            self.start(partition, lane, closed);
+            if !lane.busy {
+                let rested = lane.rest_due(now);
+                self.start(partition, lane, rested);
+            }
+            self.hold_back(partition, lane);
+        }
+        self.lanes = lanes;
+        self.writer.metrics.held_bytes.with_label_values(&[T::NAME]).set(i64::try_from(held).unwrap_or(i64::MAX));
+        held
+    }
+
+    fn hold_back(&self, partition: &Partition, lane: &mut Lane) {
+        let full = lane.is_full();
+        let result = match (full, lane.paused) {
+            (true, false) => self.writer.group.pause(partition),
+            (false, true) => self.writer.group.resume(partition),
+            _ => return,
+        };
+        match result {
+            Ok(()) => lane.paused = full,
+            Err(error) => tracing::warn!(%error, table = T::NAME, partition = partition.1, "cannot change delivery"),
+        }
+    }
+
+    /// Lets what is announced be finished, unless the partitions are lost already; the next owner finishes what is not done in time.
+    async fn release(&mut self, partitions: &[Partition], lost: bool) {
+        let deadline = tokio::time::Instant::now() + DRAIN.mul_f32(0.8);
+        let now = Instant::now();
+        for partition in partitions {
+            let Some(mut lane) = self.lanes.remove(partition) else { continue };
+            let busy = lane.busy;
+            let operation = lane.tell(Input::Leave, now);
+            if lost || lane.machine.has_left() {
+                lane.fence.cancel();
+            }
+            if !busy {
+                self.start(partition, &mut lane, operation);
+            }
+            self.lanes.insert(partition.clone(), lane);
+        }
+        // What is being committed is waited for even then, so that it does not arrive behind a successor's.
+        while partitions.iter().any(|partition| self.lanes.get(partition).is_some_and(|lane| lane.busy)) {
             tokio::select! {
-                Some(sent) = self.sending.next() => self.sent(sent),
+                Some(ended) = self.under_way.next() => self.ended(ended),
                 () = tokio::time::sleep_until(deadline) => break,
             }
         }
         for partition in partitions {
-            if let Some(lane) = self.lanes.remove(partition) {
-                lane.fence.cancel();
-                self.writer.group.forget(partition);
-                if lane.sending {
-                    tracing::warn!(
-                        table = T::NAME,
-                        partition = partition.1,
-                        "an insert was not finished in time; the next owner repeats it"
-                    );
-                }
+            let Some(lane) = self.lanes.remove(partition) else { continue };
+            lane.fence.cancel();
+            self.writer.group.forget(partition);
+            if let Some(stop) = lane.machine.stopped() {
+                self.writer.metrics.stopped.with_label_values(&[T::NAME, stop.as_str()]).dec();
+            }
+            if lane.busy && !lost {
+                tracing::warn!(table = T::NAME, partition = partition.1, "an insert was not finished in time; the next owner finishes it");
             }
         }
     }

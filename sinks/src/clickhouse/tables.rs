@@ -32,13 +32,78 @@ impl Unreadable {
     }
 }
 
+/// What a row is known by when it is read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// Where it stands in the topic that is read.
+    Place,
+    /// Its event: another record of the same event may have taken its place.
+    Event,
+    /// Where it came from, and who gave it up.
+    Origin,
+}
+
+/// What is known of a row that was added.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Added {
+    /// Its day, in days since 1970: the table's partitions are days or months of it.
+    pub(super) day: i64,
+    /// Unix milliseconds from which its retention counts.
+    pub(super) kept_from: i64,
+    /// Its identity as SQL, unless that is its place.
+    pub(super) identity: Option<String>,
+}
+
+impl Added {
+    fn at(millis: i64) -> Self {
+        Self { day: millis.div_euclid(1_000 * DAY_SECONDS), kept_from: millis, identity: None }
+    }
+}
+
+const DAY_SECONDS: i64 = 86_400;
+
+/// `(workspace, event_id)` as SQL.
+pub(super) fn literal(workspace: &str, event_id: &str) -> String {
+    let mut sql = String::with_capacity(workspace.len() + event_id.len() + 8);
+    sql.push('(');
+    quote(workspace, &mut sql);
+    sql.push(',');
+    quote(event_id, &mut sql);
+    sql.push(')');
+    sql
+}
+
+/// `(src_topic, src_partition, src_offset, stage)` as SQL.
+pub(super) fn origin_literal(topic: &str, partition: u32, offset: u64, stage: &str) -> String {
+    let mut sql = String::from("(");
+    quote(topic, &mut sql);
+    sql.push_str(&format!(",{partition},{offset},"));
+    quote(stage, &mut sql);
+    sql.push(')');
+    sql
+}
+
+fn quote(text: &str, sql: &mut String) {
+    sql.push('\'');
+    for letter in text.chars() {
+        match letter {
+            '\'' => sql.push_str("\\'"),
+            '\\' => sql.push_str("\\\\"),
+            '\0' => sql.push_str("\\0"),
+            _ => sql.push(letter),
+        }
+    }
+    sql.push('\'');
+}
+
 /// One table: its name, its topic, and how a record becomes a row.
 pub(super) trait Table: Clone + Send + Sync + 'static {
     const NAME: &'static str;
+    const IDENTITY: Identity;
     fn topic(topics: &Topics) -> String;
 
     /// Adds the row of a record, or nothing for a tombstone.
-    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<(), Unreadable>;
+    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable>;
 }
 
 /// `message_outcomes`
@@ -59,28 +124,32 @@ pub(super) struct TrackCalls;
 
 impl Table for Outcomes {
     const NAME: &'static str = "message_outcomes";
+    const IDENTITY: Identity = Identity::Event;
 
     fn topic(topics: &Topics) -> String {
         topics.raw()
     }
 
-    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<(), Unreadable> {
-        let Some(body) = &record.value else { return Ok(()) };
+    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable> {
+        let Some(body) = &record.value else { return Ok(None) };
         let received = Received::from_headers(record.headers(), record.timestamp);
         let row = self.0.outcome(body, &received, &position(record), epoch).map_err(|_| Unreadable::Malformed("not_an_event"))?;
-        push(block, &row)
+        push(block, &row)?;
+        let identity = Some(literal(&row.workspace, &row.event_id));
+        Ok(Some(Added { day: i64::from(row.timestamp) / DAY_SECONDS, kept_from: row.received_at, identity }))
     }
 }
 
 impl Table for RawEvents {
     const NAME: &'static str = "raw_events";
+    const IDENTITY: Identity = Identity::Place;
 
     fn topic(topics: &Topics) -> String {
         topics.raw()
     }
 
-    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<(), Unreadable> {
-        let Some(body) = &record.value else { return Ok(()) };
+    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable> {
+        let Some(body) = &record.value else { return Ok(None) };
         let received = Received::from_headers(record.headers(), record.timestamp);
         push(
             block,
@@ -97,19 +166,21 @@ impl Table for RawEvents {
                 src_offset: offset(record),
                 epoch,
             },
-        )
+        )?;
+        Ok(Some(Added::at(received.received_at)))
     }
 }
 
 impl Table for Profiles {
     const NAME: &'static str = "profiles";
+    const IDENTITY: Identity = Identity::Place;
 
     fn topic(topics: &Topics) -> String {
         topics.profiles()
     }
 
-    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<(), Unreadable> {
-        let Some(value) = &record.value else { return Ok(()) };
+    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable> {
+        let Some(value) = &record.value else { return Ok(None) };
         let profile = ProfileRecord::decode(value).map_err(|error| Unreadable::of(error, "unreadable_profile"))?;
         let evaluation = profile.evaluation;
         let contributions: Vec<_> = evaluation.contributions.iter().map(ContributionJson::from).collect();
@@ -135,18 +206,20 @@ impl Table for Profiles {
                 src_offset: offset(record),
                 epoch,
             },
-        )
+        )?;
+        Ok(Some(Added::at(record.timestamp)))
     }
 }
 
 impl Table for DeadLetters {
     const NAME: &'static str = "dead_letters";
+    const IDENTITY: Identity = Identity::Origin;
 
     fn topic(topics: &Topics) -> String {
         topics.dead()
     }
 
-    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<(), Unreadable> {
+    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable> {
         let received = Received::from_headers(record.headers(), record.timestamp);
         let dead = Dead::from_headers(record.headers()).map_err(|error| Unreadable::of(error, "unreadable_dead_letter"))?;
         // What never was in a topic is identified by where it stands in this one.
@@ -168,19 +241,22 @@ impl Table for DeadLetters {
                 src_offset: origin.offset,
                 epoch,
             },
-        )
+        )?;
+        let identity = Some(origin_literal(&origin.topic, origin.partition, origin.offset, &dead.stage));
+        Ok(Some(Added { identity, ..Added::at(received.received_at) }))
     }
 }
 
 impl Table for TrackCalls {
     const NAME: &'static str = "track_calls";
+    const IDENTITY: Identity = Identity::Place;
 
     fn topic(topics: &Topics) -> String {
         topics.track_calls()
     }
 
-    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<(), Unreadable> {
-        let Some(value) = &record.value else { return Ok(()) };
+    fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable> {
+        let Some(value) = &record.value else { return Ok(None) };
         let call = TrackCall::decode(value).map_err(|error| Unreadable::of(error, "unreadable_track_call"))?;
         push(
             block,
@@ -202,7 +278,8 @@ impl Table for TrackCalls {
                 src_offset: offset(record),
                 epoch,
             },
-        )
+        )?;
+        Ok(Some(Added::at(call.at)))
     }
 }
 

@@ -1,0 +1,79 @@
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Offset};
+
+use super::Partition;
+use crate::config::Config;
+use crate::kafka::consumer_config;
+use crate::record::Record;
+
+/// No progress for so long is an error.
+const STALL: Duration = Duration::from_secs(20);
+
+/// Reads records again by their offsets, outside of any group.
+pub struct RangeReader {
+    consumer: BaseConsumer<Quiet>,
+}
+
+impl RangeReader {
+    /// A client of its own; nothing is ever committed by it.
+    pub fn new(config: &Config) -> KafkaResult<Self> {
+        let mut client = consumer_config(config, "range", &format!("{}.range", config.kafka.topic_prefix));
+        client.remove("group.instance.id");
+        client.set("statistics.interval.ms", "0").set("enable.partition.eof", "true").set("queued.max.messages.kbytes", "4096");
+        Ok(Self { consumer: client.create_with_context(Quiet)? })
+    }
+
+    /// The committed records from `first` to `last` that the log still holds, in order. Blocks.
+    pub fn read(&mut self, partition: &Partition, first: i64, last: i64) -> KafkaResult<Vec<Record>> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.0, partition.1, Offset::Offset(first))?;
+        self.consumer.assign(&list)?;
+        let read = self.read_assigned(partition, last);
+        self.consumer.unassign()?;
+        read
+    }
+
+    fn read_assigned(&self, partition: &Partition, last: i64) -> KafkaResult<Vec<Record>> {
+        let mut records = Vec::new();
+        let mut moved = Instant::now();
+        while moved.elapsed() < STALL {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => {
+                    moved = Instant::now();
+                    let record = Record::copy(&message, partition.0.clone());
+                    let at = record.offset;
+                    if at <= last {
+                        records.push(record);
+                    }
+                    if at >= last {
+                        return Ok(records);
+                    }
+                }
+                // The end, unless a broker that has just come back does not know yet how far it was.
+                Some(Err(KafkaError::PartitionEOF(_))) if self.consumer.fetch_watermarks(&partition.0, partition.1, STALL)?.1 > last => {
+                    return Ok(records);
+                }
+                Some(Err(error)) => tracing::debug!(%error, "reading a range again"),
+                None => {}
+            }
+        }
+        Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
+    }
+}
+
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka client");
+        }
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Quiet {}
