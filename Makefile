@@ -8,7 +8,7 @@ TARGET := event
 SECONDS := 600
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz up down build fmt clean
+.PHONY: help demo test kills check bench fuzz up down build fmt clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,12 @@ test: ## every test, against real Kafka and the real ClickHouse engine
 	@# One at a time: each starts four services of its own, and some stop the whole world.
 	@$(LOCAL)/with-services.sh env RUST_TEST_THREADS=1 cargo test --locked -p aftersend-tests
 
+kills: ## kill sink, ClickHouse and Kafka over and over, then count every row: KILLS=300, KILL_SEED=
+	@$(LOCAL)/setup.sh
+	cargo build --locked -p aftersend --features failpoints
+	@$(LOCAL)/with-services.sh env KILLS=$(or $(KILLS),300) KILL_SEED=$(KILL_SEED) \
+		cargo test --locked -p aftersend-tests --test it exactly_once::kills -- --nocapture
+
 check: ## formatting, lints, documentation, dependencies, licences, spelling
 	@$(LOCAL)/setup.sh tools
 	cargo fmt --all --check
@@ -40,10 +46,11 @@ bench: ## every benchmark beside its baseline, figures in target/bench; SOAK=1: 
 	$(if $(SOAK)$(BENCH),,cargo bench --locked -p aftersend-schemas --bench normalise)
 	cargo build --release --locked -p aftersend
 	cargo build --release --locked -p aftersend-ingest --example echo
-	cargo bench --locked -p aftersend-tests --bench ingest --no-run
+	cargo bench --locked -p aftersend-tests --bench ingest --bench clickhouse-sink --no-run
 	@# With SOAK there are 10,000 connections, and each end of one is a file.
 	@ulimit -Sn "$$(ulimit -Hn)"; $(LOCAL)/with-services.sh \
 		cargo bench --locked -p aftersend-tests --bench ingest -- $(if $(SOAK),--soak) $(BENCH)
+	$(if $(SOAK)$(BENCH),,@$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench clickhouse-sink)
 
 fuzz: ## look for input that breaks a promise: TARGET=event, records, classify or door; SECONDS=600
 	@cargo +nightly --version >/dev/null 2>&1 || { echo 'Fuzzing needs nightly Rust: rustup toolchain install nightly --profile minimal' >&2; exit 1; }

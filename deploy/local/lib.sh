@@ -7,6 +7,7 @@ LOCAL=${AFTERSEND_LOCAL:-$ROOT/.local} # data, logs and process ids
 KAFKA=$LOCAL/kafka
 KAFKA_LIBS=$ROOT/.local/kafka/libs # shared by every data directory
 CLICKHOUSE=$LOCAL/clickhouse
+CLICKHOUSE_VENV=$ROOT/.local/clickhouse/venv # shared too
 
 KAFKA_PORT=${KAFKA_PORT:-9092}
 KAFKA_CONTROLLER_PORT=${KAFKA_CONTROLLER_PORT:-9093}
@@ -225,7 +226,7 @@ kafka_answers() {
 start_clickhouse() {
   mkdir -p "$CLICKHOUSE/log"
   check_data_version clickhouse "$(sed -n 's/^chdb-core==//p' "$HERE/clickhouse/requirements.txt")"
-  detached "$CLICKHOUSE/log/server.out" "$CLICKHOUSE/venv/bin/python" -B "$HERE/clickhouse/server.py" \
+  detached "$CLICKHOUSE/log/server.out" "$CLICKHOUSE_VENV/bin/python" -B "$HERE/clickhouse/server.py" \
     --data "$CLICKHOUSE/data" --log "$CLICKHOUSE/log/server.log" --port "$CLICKHOUSE_PORT"
   remember clickhouse $!
   STARTED+=(clickhouse)

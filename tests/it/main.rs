@@ -4,6 +4,7 @@ mod command_line;
 mod demo;
 mod door;
 mod end_to_end;
+mod exactly_once;
 mod outages;
 mod replay;
 mod rules;

@@ -1,62 +1,17 @@
 use std::collections::BTreeSet;
-use std::net::TcpListener;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aftersend::traffic::{Body, Crowd, Outcome, Sender, sign};
 use aftersend_pipeline::unix_millis;
-use aftersend_tests::{Proxy, Service, Setup, eventually, kafka_brokers, read_topic, repository};
+use aftersend_tests::{Engine, Engines, Proxy, Service, Setup, eventually, kafka_brokers, read_topic};
 use anyhow::{Context as _, ensure};
 use tokio_util::sync::CancellationToken;
 
-/// A broker of the test's own, so that it can be killed.
-struct Broker {
-    directory: tempfile::TempDir,
-    port: u16,
-    controller: u16,
-}
-
-impl Broker {
-    fn start() -> anyhow::Result<Self> {
-        let free = || anyhow::Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
-        let broker = Self { directory: tempfile::tempdir()?, port: free()?, controller: free()? };
-        broker.script("up.sh")?;
-        Ok(broker)
-    }
-
-    fn script(&self, name: &str) -> anyhow::Result<()> {
-        let output = Command::new(repository().join("deploy/local").join(name))
-            .env("AFTERSEND_LOCAL", self.directory.path())
-            .env("KAFKA_PORT", self.port.to_string())
-            .env("KAFKA_CONTROLLER_PORT", self.controller.to_string())
-            .env_remove("KAFKA_BROKERS")
-            // Not to be started here.
-            .env("CLICKHOUSE_URL", std::env::var("CLICKHOUSE_URL").unwrap_or_else(|_| "none".into()))
-            .stdin(Stdio::null())
-            .output()?;
-        ensure!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-
-    fn kill(&self) -> anyhow::Result<()> {
-        let pid = std::fs::read_to_string(self.directory.path().join("kafka/pid"))?;
-        let pid = pid.split_whitespace().next().context("no pid")?;
-        ensure!(Command::new("kill").args(["-KILL", pid]).status()?.success());
-        Ok(())
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.script("down.sh");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn with_kafka_killed_under_load_requests_get_503_within_3_s_and_every_service_recovers_by_itself() -> anyhow::Result<()> {
-    let broker = Broker::start()?;
+    let broker = Engines::kafka()?;
     let clickhouse = std::env::var("CLICKHOUSE_URL").context("CLICKHOUSE_URL is not set: run `make test`")?;
-    let mut setup = Setup::with(&format!("127.0.0.1:{}", broker.port), &clickhouse, "").await?;
+    let mut setup = Setup::with(&broker.brokers(), &clickhouse, "").await?;
     setup.start_all().await?;
     let crowd = Crowd { customers: 10, bad_percent: 0, now: unix_millis() / 1000, seed: 5 };
     let events = crowd.events(1_500);
@@ -74,7 +29,7 @@ async fn with_kafka_killed_under_load_requests_get_503_within_3_s_and_every_serv
         Ok(())
     })
     .await?;
-    broker.kill()?;
+    broker.kill(Engine::Kafka)?;
     ensure!(!sending.is_finished(), "killed in the middle of it");
     for event in probes {
         let timestamp = (unix_millis() / 1000).to_string();
@@ -85,7 +40,7 @@ async fn with_kafka_killed_under_load_requests_get_503_within_3_s_and_every_serv
     }
     assert!(setup.metric(Service::Ingest, "aftersend_ingest_webhooks_total{result=\"not_acknowledged\"").await? >= 1.0);
 
-    broker.script("up.sh")?;
+    broker.heal()?;
     let sent = sending.await?.into_iter().chain(sender.send_all(probes.to_vec(), 4, 0, &CancellationToken::new()).await);
     for sent in sent {
         assert_eq!(sent.outcome, Outcome::Accepted);

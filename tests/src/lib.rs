@@ -1,11 +1,13 @@
 //! What the end-to-end tests are built of: the real binary as processes, topics and a database of each test's own, and waiting with a deadline.
 
+mod engines;
 mod process;
 mod proxy;
 mod setup;
 mod topic;
 mod wire;
 
+pub use engines::{Engine, Engines};
 pub use process::{Process, binary, profile_directory, repository};
 pub use proxy::Proxy;
 pub use setup::{SIGNING_KEY, Service, Setup, kafka_brokers};

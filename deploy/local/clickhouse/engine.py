@@ -1,6 +1,8 @@
 """The ClickHouse engine inside this process (chDB). One connection per request, so nothing leaks from one to the next."""
 
+import os
 import re
+import tempfile
 import threading
 from collections import namedtuple
 
@@ -10,6 +12,7 @@ from errors import DbError, from_engine
 from statement import find_insert
 
 _SLICE = 1 << 20
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 
 # Where chDB starts with other values than a server does.
@@ -71,20 +74,16 @@ class Engine:
 
     @staticmethod
     def _insert(connection, insert, data, request):
-        for name, value in request.parameters.items():  # send_insert takes none
-            connection.query("SET param_%s = %s" % (name, _string(value)))
-        stream = connection.send_insert(insert.sql + b"\n", insert.format or request.insert_format)
-        try:
+        # From a file, since a streamed insert (send_insert) loses errors that come up when the data is complete: a constraint,
+        # too many parts, no space are then answered OK with nothing stored.
+        with tempfile.NamedTemporaryFile(dir=_MEMORY) as file:
             while data:
-                connection.insert_append(stream, data)
+                file.write(data)
                 data = request.body.read(_SLICE)
-        except BaseException:
-            try:
-                connection.insert_cancel(stream)
-            except RuntimeError:
-                pass  # the append that failed has ended it already
-            raise
-        return connection.insert_done(stream)
+            file.flush()
+            text = b"%s\nFROM INFILE %s COMPRESSION 'none' %s\nFORMAT %s" % (
+                insert.sql, _string(file.name).encode(), insert.settings, (insert.format or request.insert_format).encode())
+            return connection.query(text, request.format, params=request.parameters)
 
 
 def _identifier(name):

@@ -15,8 +15,8 @@ _TOKEN = re.compile(
     re.X | re.S,
 )
 
-# sql: the statement without its FORMAT clause; data_at: offset of the data in the text that was read.
-Insert = namedtuple("Insert", "sql format data_at")
+# sql: the statement without its SETTINGS and FORMAT clauses; data_at: offset of the data in the text that was read.
+Insert = namedtuple("Insert", "sql settings format data_at")
 
 
 def _words(text):
@@ -45,20 +45,28 @@ def find_insert(text):
         return None
     named = False  # the word after INTO [TABLE] is a name, whatever it is
     awaiting_format = None
+    settings_at = None
     end = 0
+
+    def insert(sql_end, format, data_at):
+        at = sql_end if settings_at is None else settings_at
+        return Insert(text[:at], text[at:sql_end], format, data_at)
+
     for kind, word, start, end in words:
         upper = word.upper() if kind == "word" else b""
         if awaiting_format is not None:
-            return Insert(text[:awaiting_format], word.decode(), _data_start(text, end))
+            return insert(awaiting_format, word.decode(), _data_start(text, end))
         if not named:
             named = upper not in (b"TABLE", b"FUNCTION")
         elif upper in (b"SELECT", b"WITH", b"FROM", b"EXPLAIN"):
             return None
         elif upper == b"VALUES":
-            return Insert(text[:start], "Values", end)
+            return insert(start, "Values", end)
+        elif upper == b"SETTINGS" and settings_at is None:
+            settings_at = start
         elif upper == b"FORMAT":
             awaiting_format = start
-    return Insert(text.rstrip(b" \t\r\n;"), None, len(text)) if named else None
+    return insert(len(text.rstrip(b" \t\r\n;")), None, len(text)) if named else None
 
 
 def _data_start(text, at):

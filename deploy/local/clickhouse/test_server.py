@@ -117,6 +117,17 @@ class Adapter(unittest.TestCase):
         self.assertEqual(self.insert(b"\x02\x01a\x01s\x06UInt64\x06String" + row(1), "INSERT INTO t FORMAT RowBinaryWithNamesAndTypes")[0] // 100, 4)
         self.assertEqual(self.count(), 0)
 
+    def test_errors_at_the_end_of_an_insert(self):
+        sql("CREATE TABLE strict (n UInt32, CONSTRAINT small CHECK n < 10) ENGINE = MergeTree ORDER BY n")
+        insert = dict(database=DATABASE, query="INSERT INTO strict FORMAT RowBinary")
+        status, _, data = call(struct.pack("<II", 1, 20), **insert)
+        self.assertIn(b"VIOLATED_CONSTRAINT", data)
+        self.assertNotEqual(status, 200)
+        sql("ALTER TABLE strict MODIFY SETTING parts_to_delay_insert = 1, parts_to_throw_insert = 1")
+        self.assertEqual(call(struct.pack("<I", 1), **insert)[0], 200)
+        self.assertIn(b"TOO_MANY_PARTS", call(struct.pack("<I", 2), **insert)[2])
+        self.assertEqual(sql("SELECT count() FROM strict"), "1")
+
     def test_client_that_disconnects(self):
         target = "/?" + urllib.parse.urlencode({"query": "INSERT INTO t FORMAT RowBinary", "database": DATABASE})
         data = b"".join(row(i) for i in range(1000))

@@ -16,7 +16,7 @@ use crate::telemetry::ConsumerMetrics;
 
 /// A chunk is handed on at this many records or bytes, or when nothing more is at hand.
 const CHUNK_RECORDS: usize = 2_000;
-const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 const IDLE: Duration = Duration::from_millis(100);
 /// A service that is busy for less is waited for: a pause throws away what the client has fetched.
 const PATIENCE: Duration = Duration::from_secs(2);

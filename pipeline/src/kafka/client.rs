@@ -61,7 +61,7 @@ pub fn consumer_config(config: &Config, service: &str, group: &str) -> ClientCon
         .set("session.timeout.ms", "15000")
         .set("heartbeat.interval.ms", "2000")
         .set("max.poll.interval.ms", "300000")
-        .set("queued.max.messages.kbytes", "32768")
+        .set("queued.max.messages.kbytes", "8192")
         .set("fetch.message.max.bytes", "1048576")
         .set("fetch.wait.max.ms", "100")
         .set("statistics.interval.ms", "5000");

@@ -13,7 +13,7 @@ use super::tables::{Table, Unreadable};
 
 /// A batch is closed at this many records, encoded bytes, or age. One insert of this size is one block.
 const RECORDS: usize = 50_000;
-pub(super) const BYTES: usize = 8 * 1024 * 1024;
+pub(super) const BYTES: usize = 4 * 1024 * 1024;
 pub(super) const AGE: Duration = Duration::from_millis(500);
 /// A replay over years must stay below what one insert may touch: by default 100 partitions of the table, each a day or a month.
 const DAYS: usize = 60;
@@ -70,6 +70,7 @@ impl Filling {
             Ok(Some(added)) => {
                 self.days.insert(added.day);
                 let end = self.block.bytes().len();
+                self.bytes += size_of::<Row>() + added.identity.as_ref().map_or(0, String::len);
                 self.rows.push(Row { offset, end, kept_from: added.kept_from, identity: added.identity });
             }
             Ok(None) => self.rowless.push(offset),
@@ -99,7 +100,7 @@ impl Filling {
         self.rows.len()
     }
 
-    /// What it occupies.
+    /// What it occupies, rows and what is known of them.
     pub(super) fn size(&self) -> usize {
         self.block.bytes().len() + self.bytes
     }
@@ -114,7 +115,7 @@ impl Filling {
 
     /// From here on its bounds are fixed.
     pub(super) fn close(self) -> Batch {
-        let columns = self.block.columns().join(", ");
+        let (columns, size) = (self.block.columns().join(", "), self.size());
         Batch {
             span: Span { first: self.first, last: self.last, records: self.records },
             columns,
@@ -122,6 +123,7 @@ impl Filling {
             rows: self.rows,
             rowless: self.rowless,
             malformed: self.malformed,
+            size,
             oldest: self.oldest,
         }
     }
@@ -137,6 +139,7 @@ pub(super) struct Batch {
     rows: Vec<Row>,
     rowless: Vec<i64>,
     malformed: Vec<(Record, &'static str)>,
+    size: usize,
     /// Timestamp of its oldest record.
     pub(super) oldest: Option<i64>,
 }
@@ -147,7 +150,7 @@ impl Batch {
     }
 
     pub(super) fn size(&self) -> usize {
-        self.bytes.len()
+        self.size
     }
 
     fn range(&self, span: Span) -> std::ops::Range<usize> {

@@ -27,7 +27,7 @@ use super::tables::{DeadLetters, Outcomes, Profiles, RawEvents, Table, TrackCall
 use super::writer::{Ending, TooNew, Writer};
 
 /// Records and rows that a table keeps in memory, over all its partitions. Filling batches are closed to make room from three quarters on.
-const MEMORY: usize = 40 * 1024 * 1024;
+const MEMORY: usize = 24 * 1024 * 1024;
 /// How long a revoke or a shutdown waits for inserts under way; shorter than the session timeout.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often batches are looked at for their age.

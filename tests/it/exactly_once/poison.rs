@@ -1,0 +1,45 @@
+use std::time::Duration;
+
+use aftersend_tests::{Service, Setup, eventually, read_topic};
+use anyhow::ensure;
+
+use super::{event, produce, produce_events, producer, without_merges};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_clickhouse_refuses_are_found_among_the_others_and_only_they_go_to_the_dead_letters() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    without_merges(&setup, &["raw_events"]).await?;
+    setup.database().query("ALTER TABLE raw_events ADD CONSTRAINT short_keys CHECK length(key) < 20").execute().await?;
+    let (producer, raw) = (producer(&setup)?, setup.topics().raw());
+    produce_events(&setup, Some(0), 0..200).await?;
+    let address = "somebody.with.a.long.name@shop.example";
+    for number in [200, 201] {
+        produce(&producer, &raw, Some(0), address, &event(number)).await?;
+    }
+    produce_events(&setup, Some(0), 202..400).await?;
+    produce(&producer, &raw, Some(0), address, &event(400)).await?;
+
+    setup.start(Service::ClickHouse).await?;
+    eventually(Duration::from_secs(60), async || {
+        let rows = setup.count("SELECT count() FROM raw_events").await?;
+        let dead = setup.count("SELECT count() FROM dead_letters_current").await?;
+        ensure!(rows == 398 && dead == 3, "{rows} rows, {dead} dead letters");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(setup.count("SELECT uniqExact(src_offset) FROM raw_events").await?, 398);
+    let letters = "SELECT src_offset, reason, stage, error FROM dead_letters_current ORDER BY src_offset";
+    let letters = setup.database().query(letters).fetch_all::<(u64, String, String, String)>().await?;
+    let offsets: Vec<u64> = letters.iter().map(|letter| letter.0).collect();
+    assert_eq!(offsets, [200, 201, 400]);
+    for (_, reason, stage, error) in &letters {
+        assert_eq!((reason.as_str(), stage.as_str()), ("refused_by_clickhouse", "sink.clickhouse.raw_events"));
+        assert!(error.contains("rule short_keys") && error.contains("column key"), "{error}");
+        assert!(!error.contains("somebody") && error.contains("characters"), "no address: {error}");
+    }
+    let (config, dead) = (setup.config.clone(), setup.topics().dead());
+    let dead = tokio::task::spawn_blocking(move || read_topic(&config, &dead)).await??;
+    assert_eq!(dead[0].value.as_deref().map(|value| value.starts_with(b"{")), Some(true), "the original bytes");
+    assert_eq!(setup.metric(Service::ClickHouse, "aftersend_clickhouse_stopped_partitions").await?, 0.0);
+    setup.finish().await
+}
