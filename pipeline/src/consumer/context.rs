@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::mpsc as blocking;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
@@ -31,11 +31,18 @@ pub(super) struct Context {
     notices: mpsc::UnboundedSender<Notice>,
     drain: Duration,
     metrics: ConsumerMetrics,
+    /// What went since the polling thread last asked.
+    gone: Mutex<Vec<Partition>>,
 }
 
 impl Context {
     pub(super) fn new(notices: mpsc::UnboundedSender<Notice>, drain: Duration, metrics: ConsumerMetrics) -> Self {
-        Self { notices, drain, metrics }
+        Self { notices, drain, metrics, gone: Mutex::default() }
+    }
+
+    /// Partitions that went since the last call: what was read of them and not handed on belongs to their next owner.
+    pub(super) fn take_gone(&self) -> Vec<Partition> {
+        std::mem::take(&mut self.gone.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A service that has ended needs to hear nothing.
@@ -88,6 +95,7 @@ impl ConsumerContext for Context {
         }
         let lost = consumer.assignment_lost();
         tracing::info!(partitions = revoked.len(), lost, "partitions revoked");
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).extend(revoked.iter().cloned());
         let (guard, wait) = blocking::sync_channel(0);
         self.send(Notice::Revoked(revoked, Released { guard, lost }));
         // Nobody ever sends: the wait ends when the guard is dropped, or in time.

@@ -35,6 +35,10 @@ pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room:
         let wait = if held { Duration::from_millis(10) } else { wait };
         let polled = consumer.poll(wait);
         let idle = polled.is_none();
+        // A revoke runs inside poll: what is at hand of its partitions must not follow it.
+        for (topic, partition) in consumer.context().take_gone() {
+            chunk.retain(|record| (&record.topic, record.partition) != (&topic, partition));
+        }
         match polled {
             Some(Ok(message)) => {
                 let topic = match topics.get(message.topic()) {

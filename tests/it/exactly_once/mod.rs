@@ -121,11 +121,10 @@ async fn each_once(setup: &Setup, table: &str, topic: &str) -> anyhow::Result<()
     let rows: Vec<(u32, u64)> = places;
     assert_eq!(rows.len(), produced.len(), "count() of {table} is that of its records: none twice");
     assert!(rows.iter().eq(produced.iter()), "the rows of {table} are the records");
-    assert_eq!(
-        setup.count(&format!("SELECT max(epoch) FROM {table}").replace("max(epoch)", "toUInt64(max(epoch))")).await?,
-        0,
-        "no replay"
-    );
+    // Rows of `dead_letters` do not say which partition of `dead` they were in: one without a commit begins in the next epoch.
+    if table != "dead_letters" {
+        assert_eq!(setup.count(&format!("SELECT toUInt64(max(epoch)) FROM {table}")).await?, 0, "no replay of {table}");
+    }
     Ok(())
 }
 
