@@ -9,7 +9,7 @@ use aftersend_pipeline::config::{Config, EmailPrivacy, Reaction, TrackCredential
 use aftersend_pipeline::kafka::check_topics;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::topics::Topics;
-use aftersend_sinks::clickhouse::{TABLES, client};
+use aftersend_sinks::clickhouse::check_schema;
 
 /// Prints a line for each thing that was looked at. Exit code 1 if any is wrong.
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
@@ -45,18 +45,9 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Ok(()) => say(true, "kafka", &format!("{} topics with prefix {}", names.len(), config.kafka.topic_prefix)),
         Err(error) => say(false, "kafka", &error.to_string()),
     }
-    let query = "SELECT count() FROM system.tables WHERE database = ? AND name IN ?";
-    let found = client(&config.clickhouse).with_database("system").query(query).bind(&config.clickhouse.database).bind(TABLES);
-    match found.fetch_one::<u64>().await {
-        Ok(found) if found == TABLES.len() as u64 => {
-            say(true, "clickhouse", &format!("database {} has every table", config.clickhouse.database))
-        }
-        Ok(found) => {
-            let message =
-                format!("database {} has {found} of {} tables: run `aftersend migrate`", config.clickhouse.database, TABLES.len());
-            say(false, "clickhouse", &message);
-        }
-        Err(error) => say(false, "clickhouse", &format!("{} does not answer: {error}", config.clickhouse.url)),
+    match check_schema(&config.clickhouse).await {
+        Ok(()) => say(true, "clickhouse", &format!("database {} is as this release fills it", config.clickhouse.database)),
+        Err(error) => say(false, "clickhouse", &error.to_string()),
     }
     match config.track.mode {
         TrackMode::Off => say(true, "track", "off: nothing is consumed"),

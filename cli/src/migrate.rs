@@ -7,20 +7,29 @@ use aftersend_sinks::clickhouse;
 
 /// Creates what is missing, checks what is there, and prints what was done.
 pub async fn run(config: &Config) -> anyhow::Result<()> {
-    let created = migrate(config).await?;
-    say(format_args!("kafka: every topic with prefix {} is there, {created} of them new", config.kafka.topic_prefix));
-    say(format_args!("clickhouse: database {} is up to date", config.clickhouse.database));
+    let Done { topics, migrations } = migrate(config).await?;
+    say(format_args!("kafka: every topic with prefix {} is there, {topics} of them new", config.kafka.topic_prefix));
+    let applied = if migrations.is_empty() { "nothing to apply".to_owned() } else { format!("applied {}", migrations.join(", ")) };
+    say(format_args!("clickhouse: database {} is up to date, {applied}", config.clickhouse.database));
     Ok(())
 }
 
-/// As [`run`], silently. Returns the number of topics that were created.
-pub async fn migrate(config: &Config) -> anyhow::Result<usize> {
+/// What was missing.
+pub struct Done {
+    /// Topics that were created.
+    pub topics: usize,
+    /// Files that were applied to ClickHouse.
+    pub migrations: Vec<&'static str>,
+}
+
+/// As [`run`], silently.
+pub async fn migrate(config: &Config) -> anyhow::Result<Done> {
     let specs = Topics::new(&config.kafka.topic_prefix).specs(config.max_record_bytes());
     let created = create_topics(config, &specs).await?;
     let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
     check_until_known(config, &names).await?;
-    clickhouse::migrate(&config.clickhouse).await?;
-    Ok(created.len())
+    let migrations = clickhouse::migrate(&config.clickhouse).await?;
+    Ok(Done { topics: created.len(), migrations })
 }
 
 /// A new topic is known to every broker only a moment after it was created.

@@ -5,6 +5,7 @@
 pub mod address;
 pub mod bounce;
 pub mod catalogue;
+pub mod columns;
 pub mod event;
 pub mod event_time;
 pub mod headers;

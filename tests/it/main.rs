@@ -8,3 +8,4 @@ mod exactly_once;
 mod outages;
 mod replay;
 mod rules;
+mod tables;

@@ -2,6 +2,7 @@
 
 mod headers;
 mod json_schema;
+mod migrations;
 mod outcomes;
 mod records;
 

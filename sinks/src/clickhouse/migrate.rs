@@ -1,28 +1,160 @@
+use std::collections::BTreeMap;
+
 use aftersend_pipeline::config::ClickHouse;
-use aftersend_schemas::migrations::MIGRATIONS;
+use aftersend_schemas::migrations::{MIGRATIONS, RECORDS, RETENTION, Target, VIEWS};
+use clickhouse::Client;
 
 use super::client;
 
-/// A migration that failed.
+/// Why a database is not as this release needs it, and what to do.
 #[derive(Debug, thiserror::Error)]
-#[error("migration {name} failed at clickhouse.url {url}: {source}")]
-pub struct MigrateError {
-    name: &'static str,
-    url: String,
-    source: clickhouse::error::Error,
+pub enum MigrateError {
+    /// A statement failed.
+    #[error("{what} failed at clickhouse.url {url}: {source}")]
+    Failed {
+        /// Migration, or what else was tried.
+        what: &'static str,
+        /// As configured.
+        url: String,
+        /// What the server says.
+        source: clickhouse::error::Error,
+    },
+    /// A newer release was here.
+    #[error(
+        "database {database} has migration {number} ({name}) of release {release}, and this release knows {known}: it would write what the tables are no longer made for; use release {release} or newer"
+    )]
+    Newer {
+        /// As configured.
+        database: String,
+        /// The newest that is recorded.
+        number: u32,
+        /// Its file.
+        name: String,
+        /// Who applied it.
+        release: String,
+        /// The newest here.
+        known: u32,
+    },
+    /// Another text was applied under the same number.
+    #[error(
+        "migration {name} in database {database} was applied by release {release} with another text: that was no release of this project, or an unfinished one; set clickhouse.database to a new name and replay"
+    )]
+    Changed {
+        /// As configured.
+        database: String,
+        /// Its file.
+        name: &'static str,
+        /// Who applied it.
+        release: String,
+    },
+    /// There are tables, and no record of how they were made.
+    #[error(
+        "database {0} has our tables and no record of migrations: they were made before there was one; set clickhouse.database to a new name and replay, or drop it"
+    )]
+    Unrecorded(String),
 }
 
-/// Creates the database and brings its tables up to date. Every statement may run again.
-pub async fn migrate(config: &ClickHouse) -> Result<(), MigrateError> {
+#[derive(Debug, Clone, clickhouse::Row, serde::Deserialize)]
+struct Recorded {
+    number: u32,
+    name: String,
+    checksum: String,
+    release: String,
+}
+
+/// Creates the database and brings tables, retention and views up to date. May run any number of times, and be broken off anywhere. Returns the names of
+/// what was applied.
+pub async fn migrate(config: &ClickHouse) -> Result<Vec<&'static str>, MigrateError> {
     let client = client(config);
-    let failed = |name| move |source| MigrateError { name, url: config.url.clone(), source };
-    let without_database = client.clone().with_database("default");
-    let create = format!("CREATE DATABASE IF NOT EXISTS {}", config.database);
-    without_database.query_raw(&create).execute().await.map_err(failed("CREATE DATABASE"))?;
+    let failed = |what| failure(config, what);
+    let target = target(config);
+    client.clone().with_database("default").query_raw(&target.create_database()).execute().await.map_err(failed("CREATE DATABASE"))?;
+    let run = async |what: &'static str, statements: Vec<String>| {
+        for statement in statements {
+            client.query_raw(&statement).execute().await.map_err(failed(what))?;
+        }
+        Ok::<_, MigrateError>(())
+    };
+    if has_table(&client, config, "message_outcomes").await? && !has_table(&client, config, "migrations").await? {
+        return Err(MigrateError::Unrecorded(config.database.clone()));
+    }
+    run("the record of migrations", target.statements(RECORDS)).await?;
+    let recorded = recorded(&client, config).await?;
+    not_newer(config, &recorded)?;
+    let mut applied = Vec::new();
     for migration in MIGRATIONS {
-        for statement in migration.statements(&config.database) {
-            client.query_raw(&statement).execute().await.map_err(failed(migration.name))?;
+        if recorded.contains_key(&migration.number) {
+            continue;
+        }
+        run(migration.name, migration.statements(&target)).await?;
+        let record = client
+            .query(&target.fill("INSERT INTO {database}.migrations (number, name, checksum, release) VALUES (?, ?, ?, ?)"))
+            .bind(migration.number)
+            .bind(migration.name)
+            .bind(migration.checksum())
+            .bind(env!("CARGO_PKG_VERSION"));
+        record.execute().await.map_err(failed(migration.name))?;
+        applied.push(migration.name);
+    }
+    for rule in RETENTION {
+        let Some(days) = config.retention.days(rule.table) else { continue };
+        let query = "SELECT create_table_query FROM system.tables WHERE database = ? AND name = ?";
+        let made = client.query(query).bind(&config.database).bind(rule.table).fetch_one::<String>().await.map_err(failed("retention"))?;
+        // A change marks every part anew, so only where there is one.
+        if !made.contains(&format!("TTL {} SETTINGS", rule.expression(days))) {
+            run("retention", vec![target.retain(&rule, days)]).await?;
+        }
+    }
+    run("views", target.statements(VIEWS)).await?;
+    Ok(applied)
+}
+
+pub(super) fn target(config: &ClickHouse) -> Target<'_> {
+    Target { database: &config.database, cluster: config.cluster.as_deref() }
+}
+
+/// Refuses a database that a newer release, or none, has made. True if it lacks nothing that this one knows.
+pub(super) async fn is_current(client: &Client, config: &ClickHouse) -> Result<bool, MigrateError> {
+    if !has_table(client, config, "migrations").await? {
+        return Ok(false);
+    }
+    let recorded = recorded(client, config).await?;
+    not_newer(config, &recorded)?;
+    Ok(MIGRATIONS.iter().all(|migration| recorded.contains_key(&migration.number)))
+}
+
+fn not_newer(config: &ClickHouse, recorded: &BTreeMap<u32, Recorded>) -> Result<(), MigrateError> {
+    let known = MIGRATIONS.iter().map(|migration| migration.number).max().unwrap_or_default();
+    if let Some((_, newest)) = recorded.last_key_value()
+        && newest.number > known
+    {
+        let Recorded { number, name, release, .. } = newest.clone();
+        return Err(MigrateError::Newer { database: config.database.clone(), number, name, release, known });
+    }
+    for migration in MIGRATIONS {
+        if let Some(record) = recorded.get(&migration.number)
+            && record.checksum != migration.checksum()
+        {
+            let release = record.release.clone();
+            return Err(MigrateError::Changed { database: config.database.clone(), name: migration.name, release });
         }
     }
     Ok(())
+}
+
+async fn recorded(client: &Client, config: &ClickHouse) -> Result<BTreeMap<u32, Recorded>, MigrateError> {
+    let query = format!("SELECT number, name, checksum, release FROM {}.migrations FINAL ORDER BY number", config.database);
+    let rows = client.query_raw(&query).fetch_all::<Recorded>().await.map_err(failure(config, "reading the record of migrations"))?;
+    Ok(rows.into_iter().map(|row| (row.number, row)).collect())
+}
+
+async fn has_table(client: &Client, config: &ClickHouse, table: &str) -> Result<bool, MigrateError> {
+    let query = client.clone().with_database("system").query("SELECT count() FROM system.tables WHERE database = ? AND name = ?");
+    let found = query.bind(&config.database).bind(table).fetch_one::<u64>().await;
+    Ok(found.map_err(failure(config, "looking for tables"))? > 0)
+}
+
+pub(super) fn failure(config: &ClickHouse, what: &'static str) -> impl FnOnce(clickhouse::error::Error) -> MigrateError + use<> {
+    let url = config.url.clone();
+    move |source| MigrateError::Failed { what, url, source }
 }

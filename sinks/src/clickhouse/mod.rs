@@ -11,12 +11,16 @@ mod metrics;
 mod migrate;
 mod protocol;
 mod server;
+mod rollups;
+mod schema;
 mod service;
 mod tables;
 mod writer;
 
 pub use client::client;
 pub use migrate::{MigrateError, migrate};
+pub use rollups::Rollups;
+pub use schema::{SchemaError, check_schema};
 pub use service::{ClickHouseSink, ClickHouseSinkError};
 pub use tables::TABLES;
 pub use writer::TooNew;

@@ -19,10 +19,13 @@ use rdkafka::producer::FutureProducer;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::lane::Lane;
 use super::metrics::SinkMetrics;
 use super::protocol::{Input, Oddity, Operation};
+use super::rollups::Rollups;
+use super::schema::{SchemaError, wait_for_schema};
 use super::tables::{DeadLetters, Outcomes, Profiles, RawEvents, Table, TrackCalls};
 use super::writer::{Ending, TooNew, Writer};
 
@@ -48,6 +51,9 @@ pub enum ClickHouseSinkError {
     /// A Kafka client could not be made, or cannot go on.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+    /// The tables are not as this release fills them.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// A newer release wrote a record: passing over it would lose it.
     #[error(transparent)]
     TooNew(#[from] TooNew),
@@ -75,20 +81,22 @@ impl ClickHouseSink {
         let readiness = Readiness::default();
         let latch = readiness.latch();
         let sink_metrics = SinkMetrics::new(&metrics);
+        let rollups = Rollups::new(&self.config.clickhouse, &metrics);
         let (admin_address, admin) = serve(self.admin, metrics, readiness.clone())?;
         tracing::info!(admin = %admin_address, url = self.config.clickhouse.url, "clickhouse sink is starting");
         let topics = Topics::new(&self.config.kafka.topic_prefix);
-        let names = [topics.raw(), topics.profiles(), topics.dead(), topics.track_calls()];
-        if wait_for_topics(&self.config, &names, &shutdown).await? {
+        let names = super::tables::topics(&topics, &self.config.clickhouse);
+        if wait_for_topics(&self.config, &names, &shutdown).await? && wait_for_schema(&self.config.clickhouse, &shutdown).await? {
             latch.release();
             let normaliser = self.config.normaliser()?;
             let mut tables: JoinSet<Result<(), ClickHouseSinkError>> = JoinSet::new();
             let shared = Shared { config: self.config.clone(), metrics: sink_metrics, shutdown: shutdown.clone() };
-            tables.spawn(shared.clone().fill(Outcomes(normaliser)));
-            tables.spawn(shared.clone().fill(RawEvents));
-            tables.spawn(shared.clone().fill(Profiles));
-            tables.spawn(shared.clone().fill(DeadLetters));
-            tables.spawn(shared.fill(TrackCalls));
+            shared.clone().spawn(Outcomes(normaliser), &mut tables);
+            shared.clone().spawn(RawEvents, &mut tables);
+            shared.clone().spawn(Profiles, &mut tables);
+            shared.clone().spawn(DeadLetters, &mut tables);
+            shared.spawn(TrackCalls, &mut tables);
+            let _rollups = AbortOnDropHandle::new(tokio::spawn(rollups.run(shutdown.clone())));
             while let Some(ended) = tables.join_next().await {
                 // One pipeline that cannot go on stops the service, so that somebody notices; the others drain first.
                 let result = ended.map_err(ClickHouseSinkError::from).and_then(|result| result);
@@ -114,6 +122,13 @@ struct Shared {
 }
 
 impl Shared {
+    /// Fills a table, if it is one of the configured.
+    fn spawn<T: Table>(self, table: T, tables: &mut JoinSet<Result<(), ClickHouseSinkError>>) {
+        if self.config.clickhouse.fills(T::NAME) {
+            tables.spawn(self.fill(table));
+        }
+    }
+
     /// Fills one table until `shutdown`. A consumer that cannot go on (a coordinator that came back from a crash fences its own members) is replaced.
     async fn fill<T: Table>(self, table: T) -> Result<(), ClickHouseSinkError> {
         let session = || {

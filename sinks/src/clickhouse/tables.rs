@@ -1,5 +1,6 @@
 //! What each table takes from which topic. Pure.
 
+use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::record::Record;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::headers::{Dead, Origin, Received};
@@ -13,6 +14,22 @@ use serde::Serialize;
 
 /// Names of the tables that are filled.
 pub const TABLES: [&str; 5] = [Outcomes::NAME, RawEvents::NAME, Profiles::NAME, DeadLetters::NAME, TrackCalls::NAME];
+
+/// Topics of the tables that are to be filled, and the one for what makes no row; none twice.
+pub(super) fn topics(topics: &Topics, config: &ClickHouse) -> Vec<String> {
+    let all = [
+        (Outcomes::NAME, Outcomes::topic(topics)),
+        (RawEvents::NAME, RawEvents::topic(topics)),
+        (Profiles::NAME, Profiles::topic(topics)),
+        (DeadLetters::NAME, DeadLetters::topic(topics)),
+        (TrackCalls::NAME, TrackCalls::topic(topics)),
+    ];
+    let filled = all.into_iter().filter(|(table, _)| config.fills(table)).map(|(_, topic)| topic);
+    let mut needed: Vec<String> = filled.chain([topics.dead()]).collect();
+    needed.sort();
+    needed.dedup();
+    needed
+}
 
 /// Why a record makes no row.
 #[derive(Debug, PartialEq, Eq)]
@@ -298,4 +315,21 @@ fn partition(record: &Record) -> u32 {
 
 fn offset(record: &Record) -> u64 {
     u64::try_from(record.offset).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_has_its_columns_on_record() {
+        assert_eq!(aftersend_schemas::columns::TABLES.map(|table| table.name), TABLES);
+    }
+
+    #[test]
+    fn only_topics_of_enabled_tables_are_needed() {
+        let config = ClickHouse { tables: vec!["message_outcomes".into(), "raw_events".into()], ..ClickHouse::default() };
+        assert_eq!(topics(&Topics::new("a"), &config), ["a.dead", "a.raw"]);
+        assert_eq!(topics(&Topics::new("a"), &ClickHouse::default()), ["a.dead", "a.profiles", "a.raw", "a.track-calls"]);
+    }
 }

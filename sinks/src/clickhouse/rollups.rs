@@ -1,0 +1,141 @@
+//! Counts outcomes and audits deliveries, beside the pipelines. Views are right without it, and fast with it.
+//!
+//! Any number of replicas may do this at once: a count replaces the earlier one of its slice, an audit is valid once it is finished.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+use aftersend_pipeline::config::ClickHouse;
+use aftersend_pipeline::telemetry::Metrics;
+use clickhouse::Client;
+use prometheus::{HistogramVec, IntCounterVec};
+use tokio_util::sync::CancellationToken;
+
+use super::client;
+use super::migrate::target;
+
+/// A row bears the time at which its insert began; so much later it is seen, or its sender has given it up and sends it again.
+const SETTLES: Duration = Duration::from_secs(120);
+/// Slices in one statement: what they come to must fit one block.
+const SLICES: usize = 64;
+
+/// Keeps counts and audits of a database up to date.
+pub struct Rollups {
+    config: ClickHouse,
+    client: Client,
+    hasher: RandomState,
+    runs: IntCounterVec,
+    seconds: HistogramVec,
+}
+
+impl Rollups {
+    /// Counters are there from the start.
+    pub fn new(config: &ClickHouse, metrics: &Metrics) -> Self {
+        let runs = metrics.counter_vec(
+            "clickhouse_rollups_total",
+            "Counts of outcomes and audits by how they ended; one that failed is tried again at its next time.",
+            &["job", "result"],
+        );
+        for job in ["count", "audit"] {
+            for result in ["ok", "failed"] {
+                let _ = runs.with_label_values(&[job, result]);
+            }
+        }
+        let seconds = metrics.seconds_vec("clickhouse_rollup_seconds", "Duration of one count or audit.", &["job"]);
+        Self { config: config.clone(), client: client(config), hasher: RandomState::new(), runs, seconds }
+    }
+
+    /// Counts and audits in turn until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let (mut count, mut audit) = (ticks(self.config.count_every.0), ticks(self.config.audit_every.0));
+        loop {
+            let (job, result) = tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = count.tick() => ("count", self.timed("count", self.count_unless_fresh(), &shutdown).await),
+                _ = audit.tick() => ("audit", self.timed("audit", self.audit_unless_fresh(), &shutdown).await),
+            };
+            match result {
+                None => return,
+                Some(Ok(())) => self.runs.with_label_values(&[job, "ok"]).inc(),
+                Some(Err(error)) => {
+                    self.runs.with_label_values(&[job, "failed"]).inc();
+                    tracing::warn!(job, %error, "a rollup failed; views stay right and become slower");
+                }
+            }
+        }
+    }
+
+    async fn timed<F: Future<Output = clickhouse::error::Result<()>>>(
+        &self,
+        job: &str,
+        work: F,
+        shutdown: &CancellationToken,
+    ) -> Option<clickhouse::error::Result<()>> {
+        let timer = self.seconds.with_label_values(&[job]).start_timer();
+        let result = shutdown.run_until_cancelled(work).await;
+        timer.observe_duration();
+        result
+    }
+
+    async fn count_unless_fresh(&self) -> clickhouse::error::Result<()> {
+        let (now, mark) = self.times("count_marks", "mark").await?;
+        let fresh = millis(SETTLES) + self.config.count_every.millis() / 2;
+        if now - mark < fresh { Ok(()) } else { self.count(now).await.map(drop) }
+    }
+
+    async fn audit_unless_fresh(&self) -> clickhouse::error::Result<()> {
+        let (now, last) = self.times("audits", "audited_at").await?;
+        if now - last < self.config.audit_every.millis() / 2 { Ok(()) } else { self.audit(now).await }
+    }
+
+    /// Counts every slice of which something was stored since the mark, and moves the mark. `now` is Unix milliseconds by the server's clock. Returns
+    /// the number of slices.
+    pub async fn count(&self, now: i64) -> clickhouse::error::Result<usize> {
+        let target = target(&self.config);
+        let slices = target.fill("SELECT slice FROM {database}.slices_to_count ORDER BY slice");
+        let slices = self.client.query_raw(&slices).fetch_all::<u32>().await?;
+        let version = now * 1_000_000 + self.distinct(now);
+        for some in slices.chunks(SLICES) {
+            self.execute(target.count(some, version)).await?;
+        }
+        // After the counts: until the mark moves, views do not look at them.
+        let mark = now - millis(SETTLES);
+        let mark = format!("INSERT INTO {{database}}.count_marks (mark) SELECT fromUnixTimestamp64Milli({mark}, 'UTC')");
+        self.execute(vec![target.fill(&mark)]).await?;
+        Ok(slices.len())
+    }
+
+    /// Nanoseconds to add: replicas may count in the same millisecond, and each hashes with keys of its own.
+    fn distinct(&self, now: i64) -> i64 {
+        (self.hasher.hash_one(now) % 1_000_000).cast_signed()
+    }
+
+    /// Lists gaps and leaks as of `now`, Unix milliseconds.
+    pub async fn audit(&self, now: i64) -> clickhouse::error::Result<()> {
+        self.execute(target(&self.config).audit(now)).await
+    }
+
+    /// The server's clock, and the largest value of a column of times; both in Unix milliseconds.
+    async fn times(&self, table: &str, column: &str) -> clickhouse::error::Result<(i64, i64)> {
+        let query =
+            format!("SELECT toUnixTimestamp64Milli(now64(3)), toUnixTimestamp64Milli(max({column})) FROM {}.{table}", self.config.database);
+        self.client.query_raw(&query).fetch_one::<(i64, i64)>().await
+    }
+
+    async fn execute(&self, statements: Vec<String>) -> clickhouse::error::Result<()> {
+        for statement in statements {
+            self.client.query_raw(&statement).execute().await?;
+        }
+        Ok(())
+    }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}

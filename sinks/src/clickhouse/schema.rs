@@ -1,0 +1,101 @@
+//! Whether the tables are as this release fills them, asked before the first record is read.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aftersend_pipeline::config::ClickHouse;
+use aftersend_pipeline::retry::Backoff;
+use aftersend_schemas::columns::TABLES;
+use tokio_util::sync::CancellationToken;
+
+use super::client;
+use super::migrate::{MigrateError, failure, is_current};
+
+/// What is wrong with the tables, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// The server does not answer, or a newer release was here.
+    #[error(transparent)]
+    Migrations(#[from] MigrateError),
+    /// An older release made the tables.
+    #[error("database {0} lacks migrations of this release: run `aftersend migrate`")]
+    Behind(String),
+    /// A table is not there.
+    #[error("table {0} does not exist: run `aftersend migrate`")]
+    NoTable(String),
+    /// A column is not there.
+    #[error("table {table} has no column {column}, which needs type {needed}: run `aftersend migrate`; if it was dropped by hand, add it")]
+    NoColumn {
+        /// With its database.
+        table: String,
+        /// Its name.
+        column: &'static str,
+        /// As the server names it.
+        needed: &'static str,
+    },
+    /// A column has another type.
+    #[error(
+        "column {column} of {table} has type {found} and needs {needed}: run `aftersend migrate`; if it was changed by hand, change it back with ALTER TABLE {table} MODIFY COLUMN {column} {needed}"
+    )]
+    OtherType {
+        /// With its database.
+        table: String,
+        /// Its name.
+        column: &'static str,
+        /// As it is.
+        found: String,
+        /// As it must be.
+        needed: &'static str,
+    },
+}
+
+impl SchemaError {
+    /// True if waiting may help: the server did not answer.
+    fn may_pass(&self) -> bool {
+        matches!(self, Self::Migrations(MigrateError::Failed { .. }))
+    }
+}
+
+/// [`check_schema`], waiting for ClickHouse to answer. False if `shutdown` came first.
+pub(super) async fn wait_for_schema(config: &ClickHouse, shutdown: &CancellationToken) -> Result<bool, SchemaError> {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    loop {
+        match check_schema(config).await {
+            Ok(()) => return Ok(true),
+            Err(error) if error.may_pass() => tracing::warn!(%error, "waiting for clickhouse"),
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(false),
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+        }
+    }
+}
+
+/// Refuses tables that the configured ones cannot be filled as.
+pub async fn check_schema(config: &ClickHouse) -> Result<(), SchemaError> {
+    let client = client(config).with_database("system");
+    if !is_current(&client, config).await? {
+        return Err(SchemaError::Behind(config.database.clone()));
+    }
+    let query = client.query("SELECT table, name, type FROM system.columns WHERE database = ?").bind(&config.database);
+    let rows = query.fetch_all::<(String, String, String)>().await.map_err(failure(config, "looking at columns"))?;
+    let mut found: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (table, column, kind) in rows {
+        found.entry(table).or_default().insert(column, kind);
+    }
+    for table in TABLES.iter().filter(|table| config.fills(table.name)) {
+        let name = || format!("{}.{}", config.database, table.name);
+        let columns = found.get(table.name).ok_or_else(|| SchemaError::NoTable(name()))?;
+        for &(column, needed) in table.columns {
+            match columns.get(column) {
+                None => return Err(SchemaError::NoColumn { table: name(), column, needed }),
+                Some(kind) if kind != needed => {
+                    return Err(SchemaError::OtherType { table: name(), column, found: kind.clone(), needed });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
