@@ -46,7 +46,8 @@ bench: ## every benchmark beside its baseline, figures in target/bench; SOAK=1: 
 	$(if $(SOAK)$(BENCH),,cargo bench --locked -p aftersend-schemas --bench normalise)
 	cargo build --release --locked -p aftersend
 	cargo build --release --locked -p aftersend-ingest --example echo
-	cargo bench --locked -p aftersend-tests --bench ingest --bench clickhouse-sink --no-run
+	cargo bench --locked -p aftersend-tests --bench ingest --bench clickhouse-sink --bench panels --no-run
+	$(if $(SOAK)$(BENCH),,$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench panels)
 	@# With SOAK there are 10,000 connections, and each end of one is a file.
 	@ulimit -Sn "$$(ulimit -Hn)"; $(LOCAL)/with-services.sh \
 		cargo bench --locked -p aftersend-tests --bench ingest -- $(if $(SOAK),--soak) $(BENCH)

@@ -49,3 +49,18 @@ CREATE TABLE IF NOT EXISTS {database}.audits{on_cluster}
 ENGINE = {ReplacingMergeTree audited_at}
 ORDER BY audited_at
 TTL toDateTime(audited_at) + INTERVAL 30 DAY;
+
+-- How many people have which score and state; each snapshot comes with one insert, so all of it is there or none.
+CREATE TABLE IF NOT EXISTS {database}.people_counts{on_cluster}
+(
+    counted_at DateTime64(9, 'UTC') CODEC(Delta, ZSTD(1)),
+    workspace LowCardinality(String),
+    state LowCardinality(String),
+    score UInt8,
+    people UInt64 CODEC(T64, ZSTD(1))
+)
+ENGINE = {ReplacingMergeTree counted_at}
+PARTITION BY toYYYYMMDD(counted_at)
+ORDER BY (counted_at, workspace, state, score)
+TTL toDateTime(counted_at) + INTERVAL 30 DAY
+SETTINGS ttl_only_drop_parts = 1, materialize_ttl_recalculate_only = 1;

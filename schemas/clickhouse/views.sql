@@ -1,7 +1,7 @@
 -- What people ask. Every view is right whatever is merged, repeated, replayed or late; how, and what each column means: docs/tables.md.
 
 -- One row per identity.
-CREATE OR REPLACE VIEW {database}.message_outcomes_current{on_cluster} AS SELECT * FROM {database}.message_outcomes FINAL;
+CREATE OR REPLACE VIEW {database}.message_outcomes_current{on_cluster} AS SELECT *, slice FROM {database}.message_outcomes FINAL;
 CREATE OR REPLACE VIEW {database}.raw_events_current{on_cluster} AS SELECT * FROM {database}.raw_events FINAL;
 CREATE OR REPLACE VIEW {database}.dead_letters_current{on_cluster} AS SELECT * FROM {database}.dead_letters FINAL;
 CREATE OR REPLACE VIEW {database}.track_calls_current{on_cluster} AS SELECT * FROM {database}.track_calls FINAL;
@@ -233,3 +233,8 @@ FROM
     SELECT workspace, toStartOfHour(at), channel, 0, gap = 'no_outcome', gap = 'no_sent' FROM {database}.delivery_gaps_current
 )
 GROUP BY workspace, hour, channel;
+
+-- The latest count of people.
+CREATE OR REPLACE VIEW {database}.people_counts_current{on_cluster} AS
+SELECT workspace, state, score, people FROM {database}.people_counts FINAL
+WHERE counted_at = (SELECT max(counted_at) FROM {database}.people_counts);

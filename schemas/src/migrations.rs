@@ -31,6 +31,8 @@ pub const RECORDS: &str = include_str!("../clickhouse/migrations.sql");
 
 /// Counts slices: with [`Target::count`].
 const COUNT: &str = include_str!("../clickhouse/count.sql");
+/// Counts people: with [`Target::count_people`].
+const PEOPLE: &str = include_str!("../clickhouse/people.sql");
 /// Looks for gaps and leaks: with [`Target::audit`].
 const AUDIT: &str = include_str!("../clickhouse/audit.sql");
 
@@ -103,6 +105,11 @@ impl Target<'_> {
         let (slices, now) = (slices.join(","), now.to_string());
         let filled = |statement: String| statement.replace("{slices}", &slices).replace("{now}", &now);
         self.statements(COUNT).into_iter().map(filled).collect()
+    }
+
+    /// What counts people by state and score. `now` as in [`Target::count`].
+    pub fn count_people(&self, now: i64) -> Vec<String> {
+        self.statements(PEOPLE).into_iter().map(|statement| statement.replace("{now}", &now.to_string())).collect()
     }
 
     /// What audits deliveries and people as they were at `now`, Unix milliseconds, in order.

@@ -16,6 +16,8 @@ use super::migrate::target;
 
 /// A row bears the time at which its insert began; so much later it is seen, or its sender has given it up and sends it again.
 const SETTLES: Duration = Duration::from_secs(120);
+/// How often people are counted: all of them each time.
+const PEOPLE: Duration = Duration::from_secs(300);
 /// Slices in one statement: what they come to must fit one block.
 const SLICES: usize = 64;
 
@@ -33,10 +35,10 @@ impl Rollups {
     pub fn new(config: &ClickHouse, metrics: &Metrics) -> Self {
         let runs = metrics.counter_vec(
             "clickhouse_rollups_total",
-            "Counts of outcomes and audits by how they ended; one that failed is tried again at its next time.",
+            "Counts of outcomes and of people, and audits, by how they ended; one that failed is tried again at its next time.",
             &["job", "result"],
         );
-        for job in ["count", "audit"] {
+        for job in ["count", "people", "audit"] {
             for result in ["ok", "failed"] {
                 let _ = runs.with_label_values(&[job, result]);
             }
@@ -47,11 +49,12 @@ impl Rollups {
 
     /// Counts and audits in turn until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (mut count, mut audit) = (ticks(self.config.count_every.0), ticks(self.config.audit_every.0));
+        let (mut count, mut people, mut audit) = (ticks(self.config.count_every.0), ticks(PEOPLE), ticks(self.config.audit_every.0));
         loop {
             let (job, result) = tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = count.tick() => ("count", self.timed("count", self.count_unless_fresh(), &shutdown).await),
+                _ = people.tick() => ("people", self.timed("people", self.people_unless_fresh(), &shutdown).await),
                 _ = audit.tick() => ("audit", self.timed("audit", self.audit_unless_fresh(), &shutdown).await),
             };
             match result {
@@ -83,6 +86,11 @@ impl Rollups {
         if now - mark < fresh { Ok(()) } else { self.count(now).await.map(drop) }
     }
 
+    async fn people_unless_fresh(&self) -> clickhouse::error::Result<()> {
+        let (now, last) = self.times("people_counts", "counted_at").await?;
+        if now - last < millis(PEOPLE) / 2 { Ok(()) } else { self.count_people(now).await }
+    }
+
     async fn audit_unless_fresh(&self) -> clickhouse::error::Result<()> {
         let (now, last) = self.times("audits", "audited_at").await?;
         if now - last < self.config.audit_every.millis() / 2 { Ok(()) } else { self.audit(now).await }
@@ -105,6 +113,11 @@ impl Rollups {
         Ok(slices.len())
     }
 
+    /// Counts people by state and score. `now` as in [`Rollups::count`].
+    pub async fn count_people(&self, now: i64) -> clickhouse::error::Result<()> {
+        self.execute(target(&self.config).count_people(now * 1_000_000 + self.distinct(now))).await
+    }
+
     /// Nanoseconds to add: replicas may count in the same millisecond, and each hashes with keys of its own.
     fn distinct(&self, now: i64) -> i64 {
         (self.hasher.hash_one(now) % 1_000_000).cast_signed()
@@ -117,8 +130,10 @@ impl Rollups {
 
     /// The server's clock, and the largest value of a column of times; both in Unix milliseconds.
     async fn times(&self, table: &str, column: &str) -> clickhouse::error::Result<(i64, i64)> {
-        let query =
-            format!("SELECT toUnixTimestamp64Milli(now64(3)), toUnixTimestamp64Milli(max({column})) FROM {}.{table}", self.config.database);
+        let query = format!(
+            "SELECT toUnixTimestamp64Milli(now64(3)), toUnixTimestamp64Milli(toDateTime64(max({column}), 3)) FROM {}.{table}",
+            self.config.database
+        );
         self.client.query_raw(&query).fetch_one::<(i64, i64)>().await
     }
 

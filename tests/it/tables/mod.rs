@@ -39,7 +39,7 @@ impl Database {
     }
 
     async fn execute(&self, query: &str) -> anyhow::Result<()> {
-        Ok(self.client.query_raw(query).execute().await.with_context(|| query.chars().take(200).collect::<String>())?)
+        self.client.query_raw(query).execute().await.with_context(|| query.chars().take(200).collect::<String>())
     }
 
     /// Rows of any shape that serde reads from JSON: a row of one column as its value, of more as a tuple.

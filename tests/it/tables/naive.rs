@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
 
 pub(super) const HOUR: u64 = 3_600;
 pub(super) const DAY: u64 = 24 * HOUR;
@@ -39,7 +38,7 @@ pub(super) struct Row {
 /// One delivery in `now - 13 days .. now`, and what became of it.
 pub(super) fn delivery(random: &mut StdRng, number: usize, now: u64) -> Vec<Event> {
     let sent = now - random.random_range(HOUR..13 * DAY);
-    let kind = *["campaign", "newsletter", "broadcast", "transactional", ""].choose(random).unwrap();
+    let kind = pick(random, &["campaign", "newsletter", "broadcast", "transactional", ""]);
     let base = Event {
         workspace: ["shop", "club"][number % 2],
         id: String::new(),
@@ -51,7 +50,7 @@ pub(super) fn delivery(random: &mut StdRng, number: usize, now: u64) -> Vec<Even
         message: if random.random_bool(0.97) { format!("message {number}") } else { String::new() },
         kind,
         campaign: if kind.is_empty() { 0 } else { random.random_range(1..4) },
-        provider: ["google", "microsoft"].choose(random).unwrap(),
+        provider: pick(random, &["google", "microsoft"]),
         class: "",
         machine: false,
     };
@@ -72,7 +71,7 @@ pub(super) fn delivery(random: &mut StdRng, number: usize, now: u64) -> Vec<Even
             let mut event = Event { metric, at, ..base.clone() };
             event.machine = matches!(metric, "opened" | "clicked") && random.random_bool(0.3);
             if metric == "bounced" {
-                event.class = CLASSES.choose(random).unwrap();
+                event.class = pick(random, &CLASSES);
             }
             event.id = if random.random_bool(0.9) { ulid(at, random) } else { format!("evt-{:x}", random.random::<u64>()) };
             if random.random_bool(0.02) {
@@ -85,6 +84,10 @@ pub(super) fn delivery(random: &mut StdRng, number: usize, now: u64) -> Vec<Even
         .collect()
 }
 
+fn pick(random: &mut StdRng, from: &[&'static str]) -> &'static str {
+    from[random.random_range(0..from.len())]
+}
+
 fn ulid(at: u64, random: &mut StdRng) -> String {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let value = (u128::from(at * 1000) << 80) | (random.random::<u128>() >> 48);
@@ -95,7 +98,7 @@ fn ulid(at: u64, random: &mut StdRng) -> String {
 pub(super) fn read_otherwise(event: &Event, random: &mut StdRng) -> Event {
     let mut event = event.clone();
     match random.random_range(0..4) {
-        0 if event.metric == "bounced" => event.class = CLASSES.choose(random).unwrap(),
+        0 if event.metric == "bounced" => event.class = pick(random, &CLASSES),
         1 if event.at > 0 => event.at -= 2 * HOUR,
         2 if !event.kind.is_empty() => event.campaign += 1,
         _ => event.provider = "yahoo",

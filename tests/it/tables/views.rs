@@ -16,7 +16,7 @@ use super::naive::{DAY, Event, HOUR, Row, beta_above, current, delivery, group, 
 #[tokio::test(flavor = "multi_thread")]
 async fn views_are_right_under_duplicates_epochs_disorder_and_late_rows() -> anyhow::Result<()> {
     let seed = std::env::var("VIEWS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| unix_millis().cast_unsigned());
-    println!("VIEWS_SEED={seed}");
+    say(seed);
     let mut random = StdRng::seed_from_u64(seed);
     let database = Database::new().await?;
     let rollups = Rollups::new(&database.config, &Metrics::new());
@@ -69,6 +69,11 @@ async fn views_are_right_under_duplicates_epochs_disorder_and_late_rows() -> any
     database.finish().await
 }
 
+#[expect(clippy::print_stdout, reason = "what repeats a failure")]
+fn say(seed: u64) {
+    println!("VIEWS_SEED={seed}");
+}
+
 async fn insert(database: &Database, rows: &[Row], clock: i64, first: usize) -> anyhow::Result<()> {
     let rows: Vec<String> = rows.iter().enumerate().map(|(index, row)| values(row, clock, first + index)).collect();
     let columns = "workspace, event_id, event_type, channel, metric, timestamp, customer_id, cio_id, message_id, campaign_id, newsletter_id, broadcast_id, transactional_message_id, mailbox_provider, bounce_class, machine, received_at, src_offset, epoch, stored_at";
@@ -102,7 +107,7 @@ async fn broken_off(database: &Database, clock: i64) -> anyhow::Result<()> {
 }
 
 fn hour(at: u64) -> u32 {
-    u32::try_from(at / HOUR * HOUR).unwrap()
+    (at / HOUR * HOUR) as u32
 }
 
 async fn campaigns(database: &Database, events: &[&Event]) -> anyhow::Result<()> {
@@ -184,13 +189,13 @@ async fn funnel(database: &Database, events: &[&Event], now: u64) -> anyhow::Res
     );
     let rows = database.rows::<(Key, Counts, Vec<String>, Vec<f64>, String)>(&query).await?;
     let inside = |event: &Event, from: u32| hour(event.at) >= from && hour(event.at) < until;
-    let usual = group(events, |event| inside(event, until - 28 * DAY as u32).then(|| (event.workspace, event.channel)));
+    let usual = group(events, |event| inside(event, until - 28 * DAY as u32).then_some((event.workspace, event.channel)));
     let mut expected = group(events, |event| {
         inside(event, from).then(|| (event.workspace.into(), event.channel.into(), event.kind.into(), event.campaign))
     });
     assert_eq!(rows.len(), expected.len());
     for (key, counts, classes, numbers, verdict) in rows {
-        let sums = expected.remove(&key).unwrap_or_else(|| panic!("{key:?} has no such events"));
+        let sums = expected.remove(&key).ok_or_else(|| anyhow::anyhow!("{key:?} has no such events"))?;
         let (clicked, converted) = (sums.clicked.len() as u64, sums.converted.len() as u64);
         assert_eq!(counts, (sums.sent, sums.delivered, clicked, converted, sums.bounced, sums.complained), "{key:?}");
         assert_eq!(classes, sums.by_class.keys().cloned().collect::<Vec<_>>(), "{key:?}");
@@ -247,15 +252,16 @@ async fn timeline(database: &Database, events: &[&Event]) -> anyhow::Result<()> 
 
 /// Gaps and leaks of the latest finished audit.
 async fn audits(database: &Database, rollups: &Rollups, events: &[&Event], now: u64, random: &mut StdRng) -> anyhow::Result<()> {
-    // Versions of people: (workspace, namespace, id) to when each was written, in milliseconds, and whether mail may go there.
-    let mut people: BTreeMap<(&str, &str, String), BTreeMap<u64, bool>> = BTreeMap::new();
+    // Of each person (workspace, namespace, id) when each version was written, in milliseconds, at which offset, and whether mail may go there.
+    type Versions = BTreeMap<u64, (usize, bool)>;
+    let mut people: BTreeMap<(&str, &str, String), Versions> = BTreeMap::new();
     let mut rows = Vec::new();
     for event in events {
         let (namespace, id) = person(event);
         if random.random_bool(0.2) {
             let at = (now - random.random_range(0..14 * DAY)) * 1000 + random.random_range(0..1000);
             let deliverable = random.random_bool(0.5);
-            if people.entry((event.workspace, namespace, id.clone())).or_default().insert(at, deliverable).is_none() {
+            if people.entry((event.workspace, namespace, id.clone())).or_default().insert(at, (rows.len(), deliverable)).is_none() {
                 let row = format!(
                     "('{}', '{namespace}', '{id}', {deliverable}, '{deliverable}', {}, {})",
                     event.workspace,
@@ -277,6 +283,18 @@ async fn audits(database: &Database, rollups: &Rollups, events: &[&Event], now: 
         .await?;
     rollups.audit((now * 1000).cast_signed() - 1).await?;
     rollups.audit((now * 1000).cast_signed()).await?;
+    let mut scores: BTreeMap<(&str, String), u64> = BTreeMap::new();
+    for ((workspace, ..), versions) in &people {
+        // Offsets ascend with the order of writing here, not with time: the latest is the last inserted.
+        let latest = versions.values().max_by_key(|(offset, _)| *offset).map(|(_, deliverable)| deliverable.to_string());
+        *scores.entry((workspace, latest.unwrap_or_default())).or_default() += 1;
+    }
+    rollups.count_people((now * 1000).cast_signed()).await?;
+    rollups.count_people((now * 1000).cast_signed() + 1).await?;
+    let counted = database.rows::<(String, String, u64)>("SELECT workspace, state, people FROM people_counts_current").await?;
+    let expected: BTreeSet<_> = scores.into_iter().map(|((workspace, state), people)| (workspace.to_owned(), state, people)).collect();
+    assert_eq!(counted.iter().cloned().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(counted.len(), expected.len());
     // One that is under way.
     database.execute("INSERT INTO delivery_gaps (audited_at, gap, message_id) SELECT now64(3) + 60, 'no_sent', 'unfinished'").await?;
 
@@ -314,7 +332,7 @@ async fn audits(database: &Database, rollups: &Rollups, events: &[&Event], now: 
     for event in events.iter().filter(|event| event.metric == "sent" && event.channel == "email" && event.at > 0) {
         let (namespace, id) = person(event);
         let versions = people.get(&(event.workspace, namespace, id.clone()));
-        if versions.and_then(|versions| versions.range(..=event.at * 1000).next_back()).is_some_and(|(_, deliverable)| !deliverable) {
+        if versions.and_then(|versions| versions.range(..=event.at * 1000).next_back()).is_some_and(|(_, (_, deliverable))| !deliverable) {
             leaks.insert((event.workspace.to_owned(), event.id.clone(), namespace.to_owned(), id));
         }
     }
