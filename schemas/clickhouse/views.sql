@@ -134,10 +134,6 @@ SELECT
     if(delivered = 0, NULL, complained / delivered) AS complaint_rate,
     if(delivered = 0, NULL, unsubscribed / delivered) AS unsubscribe_rate,
     if(delivered + bounced = 0, NULL, hard_bounced / (delivered + bounced)) AS hard_bounce_rate,
-    500 * usual_complaint_rate + complained AS complaint_a,
-    500 * (1 - usual_complaint_rate) + greatest(toInt64(delivered) - toInt64(complained), 0) AS complaint_b,
-    500 * usual_hard_bounce_rate + hard_bounced AS hard_bounce_a,
-    500 * (1 - usual_hard_bounce_rate) + delivered + bounced - hard_bounced AS hard_bounce_b,
     complaint_a / (complaint_a + complaint_b) AS complaint_rate_shrunk,
     hard_bounce_a / (hard_bounce_a + hard_bounce_b) AS hard_bounce_rate_shrunk,
     arrayMap(
@@ -148,8 +144,8 @@ SELECT
                 (weight, z) -> weight * exp(a * z - (a + b) * log1p(exp(z)) + lgamma(a + b) - lgamma(a) - lgamma(b)),
                 arrayMap(i -> multiIf(i = 0 OR i = 256, 1, i % 2 = 1, 4, 2), range(257)),
                 arrayMap(i -> low + (high - low) * i / 256, range(257))))),
-        [complaint_a, complaint_a, hard_bounce_a, hard_bounce_a] AS all_a,
-        [complaint_b, complaint_b, hard_bounce_b, hard_bounce_b] AS all_b,
+        all_a,
+        all_b,
         arrayMap(
             (a, b, limit) -> greatest(log(limit / (1 - limit)), log(a / b) - 9 / sqrt(a) - 40 / a - log1p(9 / sqrt(b) + 40 / b)),
             all_a, all_b, [0.001, 0.003, 0.01, 0.02]),
@@ -161,45 +157,56 @@ SELECT
     multiIf(p[2] > 0.95 OR p[4] > 0.95, 'stop', p[1] > 0.95 OR p[3] > 0.95, 'watch', 'ok') AS verdict
 FROM
 (
-    -- Half an event, so that a workspace without any has a rate too.
     SELECT
         *,
-        (sum(usually_complained) OVER peers + 0.5) / (sum(greatest(usually_delivered, usually_complained)) OVER peers + 1) AS usual_complaint_rate,
-        (sum(usually_hard_bounced) OVER peers + 0.5) / (sum(usually_delivered + usually_bounced) OVER peers + 1) AS usual_hard_bounce_rate
+        500 * usual_complaint_rate + complained AS complaint_a,
+        500 * (1 - usual_complaint_rate) + greatest(toInt64(delivered) - toInt64(complained), 0) AS complaint_b,
+        500 * usual_hard_bounce_rate + hard_bounced AS hard_bounce_a,
+        500 * (1 - usual_hard_bounce_rate) + delivered + bounced - hard_bounced AS hard_bounce_b,
+        [complaint_a, complaint_a, hard_bounce_a, hard_bounce_a] AS all_a,
+        [complaint_b, complaint_b, hard_bounce_b, hard_bounce_b] AS all_b
     FROM
     (
-        WITH
-            hour >= {from:DateTime('UTC')} AS asked,
-            hour >= {until:DateTime('UTC')} - INTERVAL 28 DAY AS usual,
-            bounce_class IN ('hard_recipient', 'hard_domain') AS hard
+        -- Half an event, so that a workspace without any has a rate too.
         SELECT
-            workspace, channel, kind, campaign,
-            countIf(asked) AS found,
-            sumIf(counts.sent, asked) AS sent,
-            sumIf(counts.delivered, asked) AS delivered,
-            sumIf(counts.opened, asked) AS opened,
-            uniqExactArrayIf(counts.clicked, asked) AS clicked,
-            uniqExactArrayIf(counts.converted, asked) AS converted,
-            sumIf(counts.bounced, asked) AS bounced,
-            sumIf(counts.bounced, asked AND hard) AS hard_bounced,
-            sumIf(counts.bounced, asked AND bounce_class IN ('mailbox_full', 'transient', 'undetermined')) AS soft_bounced,
-            sumIf(counts.bounced, asked AND bounce_class IN ('block_reputation', 'block_content')) AS blocked,
-            sumMapIf(map(bounce_class, counts.bounced), asked AND counts.bounced > 0) AS bounces_by_class,
-            sumIf(counts.dropped, asked) AS dropped,
-            sumIf(counts.failed, asked) AS failed,
-            sumIf(counts.complained, asked) AS complained,
-            sumIf(counts.unsubscribed, asked) AS unsubscribed,
-            sumIf(counts.delivered, usual) AS usually_delivered,
-            sumIf(counts.bounced, usual) AS usually_bounced,
-            sumIf(counts.bounced, usual AND hard) AS usually_hard_bounced,
-            sumIf(counts.complained, usual) AS usually_complained
-        FROM {database}.campaign_counts_current AS counts
-        WHERE hour >= least({from:DateTime('UTC')}, {until:DateTime('UTC')} - INTERVAL 28 DAY) AND hour < {until:DateTime('UTC')}
-        GROUP BY workspace, channel, kind, campaign
+            *,
+            (sum(usually_complained) OVER peers + 0.5) / (sum(greatest(usually_delivered, usually_complained)) OVER peers + 1) AS usual_complaint_rate,
+            (sum(usually_hard_bounced) OVER peers + 0.5) / (sum(usually_delivered + usually_bounced) OVER peers + 1) AS usual_hard_bounce_rate
+        FROM
+        (
+            WITH
+                hour >= {from:DateTime('UTC')} AS asked,
+                hour >= {until:DateTime('UTC')} - INTERVAL 28 DAY AS usual,
+                bounce_class IN ('hard_recipient', 'hard_domain') AS hard
+            SELECT
+                workspace, channel, kind, campaign,
+                countIf(asked) AS found,
+                sumIf(counts.sent, asked) AS sent,
+                sumIf(counts.delivered, asked) AS delivered,
+                sumIf(counts.opened, asked) AS opened,
+                uniqExactArrayIf(counts.clicked, asked) AS clicked,
+                uniqExactArrayIf(counts.converted, asked) AS converted,
+                sumIf(counts.bounced, asked) AS bounced,
+                sumIf(counts.bounced, asked AND hard) AS hard_bounced,
+                sumIf(counts.bounced, asked AND bounce_class IN ('mailbox_full', 'transient', 'undetermined')) AS soft_bounced,
+                sumIf(counts.bounced, asked AND bounce_class IN ('block_reputation', 'block_content')) AS blocked,
+                sumMapIf(map(bounce_class, counts.bounced), asked AND counts.bounced > 0) AS bounces_by_class,
+                sumIf(counts.dropped, asked) AS dropped,
+                sumIf(counts.failed, asked) AS failed,
+                sumIf(counts.complained, asked) AS complained,
+                sumIf(counts.unsubscribed, asked) AS unsubscribed,
+                sumIf(counts.delivered, usual) AS usually_delivered,
+                sumIf(counts.bounced, usual) AS usually_bounced,
+                sumIf(counts.bounced, usual AND hard) AS usually_hard_bounced,
+                sumIf(counts.complained, usual) AS usually_complained
+            FROM {database}.campaign_counts_current AS counts
+            WHERE hour >= least({from:DateTime('UTC')}, {until:DateTime('UTC')} - INTERVAL 28 DAY) AND hour < {until:DateTime('UTC')}
+            GROUP BY workspace, channel, kind, campaign
+        )
+        WINDOW peers AS (PARTITION BY workspace, channel)
     )
-    WINDOW peers AS (PARTITION BY workspace, channel)
-)
-WHERE found > 0;
+    WHERE found > 0
+);
 
 -- Everything about one person, oldest first: by the index of people to the ids, and by the ids to the rows.
 CREATE OR REPLACE VIEW {database}.customer_timeline{on_cluster} AS
