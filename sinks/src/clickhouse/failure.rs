@@ -90,7 +90,7 @@ impl Failure {
             159 | 160 | 209 | 394 => Cause::TimedOut,
             202 | 203 | 216 | 236 | 241 | 285 | 319 | 439 => Cause::Busy,
             252 => Cause::TooManyParts,
-            164 | 242 => Cause::ReadOnly,
+            164 | 242 | 774 => Cause::ReadOnly,
             243 => Cause::NoSpace,
             192..=194 | 497 | 516 => Cause::NoAccess,
             210 => Cause::Unreachable,
@@ -168,6 +168,7 @@ mod tests {
         for (text, cause) in [
             ("Code: 252. DB::Exception: Too many parts (300). (TOO_MANY_PARTS)", Cause::TooManyParts),
             ("Code: 242. DB::Exception: Table is in readonly mode. (TABLE_IS_READ_ONLY)", Cause::ReadOnly),
+            ("Code: 774. DB::Exception: Table is in readonly mode. (TABLE_IS_PERMANENTLY_READ_ONLY)", Cause::ReadOnly),
             ("Code: 243. DB::Exception: Cannot reserve 1.00 MiB, not enough space. (NOT_ENOUGH_SPACE)", Cause::NoSpace),
             ("Code: 60. DB::Exception: Table db.t does not exist. (UNKNOWN_TABLE)", Cause::Schema),
             ("Code: 16. DB::Exception: No such column x. (NO_SUCH_COLUMN_IN_TABLE)", Cause::Schema),
