@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::FutureProducer;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -31,6 +31,8 @@ use super::writer::{Ending, TooNew, Writer};
 
 /// Records and rows that a table keeps in memory, over all its partitions. Filling batches are closed to make room from three quarters on.
 const MEMORY: usize = 24 * 1024 * 1024;
+/// So many partitions of a table wait for the group coordinator at a time.
+const THREADS: usize = 4;
 /// How long a revoke or a shutdown waits for inserts under way; shorter than the session timeout.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often batches are looked at for their age.
@@ -153,6 +155,7 @@ impl Shared {
             server: OnceCell::new(),
             group: consumer.handle(),
             ranges: Arc::default(),
+            threads: Semaphore::new(THREADS),
             dead: (producer, topics.dead()),
             metrics: self.metrics.clone(),
         };

@@ -14,7 +14,7 @@ use aftersend_schemas::DecodeError;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Filling};
@@ -35,6 +35,8 @@ pub(super) struct Writer<T> {
     pub(super) server: OnceCell<Server>,
     pub(super) group: Handle,
     pub(super) ranges: Arc<Mutex<Option<RangeReader>>>,
+    /// Calls to the group block a thread each, and every thread has memory of its own.
+    pub(super) threads: Semaphore,
     pub(super) dead: (FutureProducer, String),
     pub(super) metrics: SinkMetrics,
 }
@@ -149,7 +151,7 @@ impl<T: Table> Writer<T> {
         while !fence.is_cancelled() {
             let (group, whose) = (self.group.clone(), partition.clone());
             let text = intent.to_string();
-            match blocking(move || group.commit(&[(whose, NextOffset(next))], &text)).await {
+            match self.blocking(move || group.commit(&[(whose, NextOffset(next))], &text)).await {
                 Ok(()) => {
                     if announces {
                         fault_point!("clickhouse-after-intent");
@@ -189,7 +191,7 @@ impl<T: Table> Writer<T> {
 
     async fn try_look(&self, partition: &Partition) -> Result<Standing, String> {
         let (group, whose) = (self.group.clone(), partition.clone());
-        let asked = blocking(move || Ok((group.committed(&whose, GROUP_TIMEOUT)?, group.bounds(&whose, GROUP_TIMEOUT)?))).await;
+        let asked = self.blocking(move || Ok((group.committed(&whose, GROUP_TIMEOUT)?, group.bounds(&whose, GROUP_TIMEOUT)?))).await;
         let (committed, (start, end)) = asked.map_err(|error| error.to_string())?;
         let next = committed.next.map(|next| next.0);
         let note = next.map_or(Note::Foreign, |next| Note::read(&committed.metadata, next));
@@ -235,7 +237,7 @@ impl<T: Table> Writer<T> {
 
     async fn read_again(&self, partition: &Partition, span: Span) -> KafkaResult<Vec<Record>> {
         let (config, ranges, partition) = (self.config.clone(), self.ranges.clone(), partition.clone());
-        blocking(move || {
+        self.blocking(move || {
             let mut reader = ranges.lock().unwrap_or_else(PoisonError::into_inner);
             let reader = match &mut *reader {
                 Some(reader) => reader,
@@ -244,6 +246,11 @@ impl<T: Table> Writer<T> {
             reader.read(&partition, span.first, span.last)
         })
         .await
+    }
+
+    async fn blocking<R: Send + 'static>(&self, call: impl FnOnce() -> KafkaResult<R> + Send + 'static) -> KafkaResult<R> {
+        let _thread = self.threads.acquire().await;
+        tokio::task::spawn_blocking(call).await.unwrap_or(Err(KafkaError::Canceled))
     }
 
     async fn insert(&self, batch: &Batch, bytes: bytes::Bytes, rows: usize, token: &str) -> Ending {
@@ -367,8 +374,4 @@ impl<T: Table> Writer<T> {
 /// The consumer itself cannot go on: another one is made, and with it another lane.
 fn is_fatal(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::FencedInstanceId))
-}
-
-async fn blocking<R: Send + 'static>(call: impl FnOnce() -> KafkaResult<R> + Send + 'static) -> KafkaResult<R> {
-    tokio::task::spawn_blocking(call).await.unwrap_or(Err(KafkaError::Canceled))
 }
