@@ -119,7 +119,11 @@ fn read(files: &Tls) -> Result<Pair, ConfigError> {
     let (_, certificate) =
         parse_x509_certificate(first).map_err(|error| certificate_file(format!("its first certificate cannot be read: {error}")))?;
     let expires_at = certificate.validity().not_after.timestamp();
-    let key = PrivateKeyDer::from_pem_file(&files.private_key_file).map_err(|error| key_file(format!("cannot be read as PEM: {error}")))?;
+    let is_encrypted = || std::fs::read_to_string(&files.private_key_file).is_ok_and(|text| text.contains("ENCRYPTED"));
+    let key = PrivateKeyDer::from_pem_file(&files.private_key_file).map_err(|error| {
+        let why = if is_encrypted() { "it is encrypted, write it without a passphrase".to_owned() } else { error.to_string() };
+        key_file(format!("cannot be read as PEM: {why}"))
+    })?;
     let key = ring::sign::any_supported_type(&key)
         .map_err(|_| key_file("holds a key of a kind that is not supported: use RSA, ECDSA or Ed25519".to_owned()))?;
     let key = CertifiedKey::new(chain, key);

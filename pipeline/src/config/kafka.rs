@@ -1,5 +1,8 @@
 use std::collections::BTreeMap;
 
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 use serde::{Deserialize, Deserializer};
 
 use super::ConfigError;
@@ -96,6 +99,18 @@ impl Kafka {
                 return Err(ConfigError::missing(format!("kafka.properties.{name}"), format!("cannot be set here: {why}")));
             }
         }
-        Ok(())
+        // The client's own error would show the value.
+        let mut client = ClientConfig::new();
+        client.extend(self.properties.0.clone());
+        match client.create_native_config() {
+            Err(KafkaError::ClientConfig(_, _, name, _)) if !self.properties.0.contains_key(&name) => Ok(()),
+            Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _)) => {
+                Err(ConfigError::missing(format!("kafka.properties.{name}"), "the Kafka client has no such setting"))
+            }
+            Err(KafkaError::ClientConfig(_, _, name, _)) => {
+                Err(ConfigError::missing(format!("kafka.properties.{name}"), "the Kafka client does not take this value"))
+            }
+            _ => Ok(()),
+        }
     }
 }

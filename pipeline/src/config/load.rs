@@ -44,9 +44,11 @@ fn read(file: &str, text: &str, variables: impl IntoIterator<Item = (String, Str
     Ok(config)
 }
 
-/// Serde names the types of Rust.
+/// Serde names the types of Rust, and quotes texts, which may be secrets that stand in the wrong place.
 fn in_words(message: &str) -> String {
     let Some((found, wanted)) = message.rsplit_once("expected ") else { return message.to_owned() };
+    let is_text = found.starts_with("invalid type: string") || found.starts_with("invalid value: string");
+    let found = if is_text { "this is a text, " } else { found };
     let wanted = match wanted {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative, without quotes",
         "i32" | "i64" => "a whole number without quotes",
@@ -55,7 +57,8 @@ fn in_words(message: &str) -> String {
         "a sequence" => "a list in square brackets",
         "a map" => "a table",
         _ if wanted.starts_with("struct ") => "a table of keys",
-        _ => return message.to_owned(),
+        _ if wanted.starts_with("tuple struct ") || wanted.starts_with("newtype struct ") => "another kind of value",
+        _ => wanted,
     };
     format!("{found}expected {wanted}")
 }
@@ -99,6 +102,9 @@ mod tests {
         assert_eq!(config.instance.as_deref(), Some("0"));
         assert_eq!(config.sources[0].keys().next().unwrap(), b"00123", "a secret keeps its leading zeros");
         assert_eq!(config.policy.rules_for("default").hold_hard_bounce.0.as_secs(), 60);
+        let several = variables(&[("AFTERSEND__SOURCE__0__NAME", "shop"), ("AFTERSEND__SOURCE__0__SIGNING_KEYS", "[\"a\", \"b\"]")]);
+        let config = parse(MINIMAL, several).unwrap();
+        assert_eq!(config.sources[0].keys().collect::<Vec<_>>(), [b"a", b"b"]);
     }
 
     #[test]
@@ -116,7 +122,7 @@ mod tests {
             (
                 "[ingest]\nmax_body_bytes = \"many\"",
                 &[],
-                "ingest.max_body_bytes: invalid type: string \"many\", expected a whole number, not negative, without quotes",
+                "ingest.max_body_bytes: this is a text, expected a whole number, not negative, without quotes",
             ),
             ("[ingest]\nmax_body_bytes = -1", &[], "expected a whole number, not negative"),
             ("kafka = 5", &[], "kafka: invalid type: integer `5`, expected a table of keys"),
@@ -169,6 +175,12 @@ mod tests {
             "[[source]]\nname = \"a\"\nsigning_keys = { topsecret = 1 }",
             "[[source]]\nname = \"a\"\nsigning_keys = [[\"topsecret\"]]",
             "[track]\napi_key = [\"topsecret\"]",
+            "[[source]]\nname = \"a\"\nbasic_auth = \"u:topsecret\"",
+            "[[source]]\nname = \"a\"\nsecret_header = \"topsecret\"",
+            "[privacy]\nhash_keys = \"topsecret\"",
+            "[privacy]\nhash_keys = [\"topsecret\"]",
+            "[privacy]\nhash_keys = [{ key = \"k\" }]\n[kafka.properties]\n\"sasl.passwor\" = \"topsecret\"",
+            "[privacy]\nhash_keys = [{ key = \"k\" }]\n[kafka.properties]\n\"security.protocol\" = \"topsecret\"",
             "[clickhouse]\npassword = 5000111",
             "[clickhouse]\nurl = \"http://u:topsecret@host:8123\"",
             "[track]\nsite_id = \"s\"\napi_key = \"k\"\nurl = \"ftp://u:topsecret@host\"",

@@ -80,6 +80,12 @@ impl<'de> Deserialize<'de> for Secrets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wrong = || de::Error::custom("expected a secret as text, or a list of such");
         let Ok(value) = toml::Value::deserialize(deserializer) else { return Err(wrong()) };
+        // A variable is a text, and may hold the list as it stands in the file. No key begins like one.
+        let list = |text: &str| format!("list = {text}").parse::<toml::Table>().ok()?.remove("list").filter(toml::Value::is_array);
+        let value = match value {
+            toml::Value::String(text) if text.trim_start().starts_with('[') => list(&text).ok_or_else(wrong)?,
+            value => value,
+        };
         match value {
             toml::Value::String(text) => Ok(Self(vec![Secret(text)])),
             toml::Value::Array(items) => items

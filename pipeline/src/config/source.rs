@@ -125,6 +125,9 @@ impl Source {
         if !legal(&self.name) {
             return Err(ConfigError::value("source.name", &self.name, "use letters, digits, '-' and '_': it is part of a path"));
         }
+        if self.name == "unknown" {
+            return Err(ConfigError::value("source.name", &self.name, "choose another: metrics call requests so that belong to no source"));
+        }
         if !legal(&self.workspace) {
             return Err(ConfigError::value("source.workspace", &self.workspace, "use letters, digits, '-' and '_'"));
         }

@@ -88,8 +88,12 @@ impl ClickHouseSink {
         tracing::info!(admin = %admin_address, url = self.config.clickhouse.url, "clickhouse sink is starting");
         let topics = Topics::new(&self.config.kafka.topic_prefix);
         let names = super::tables::topics(&topics, &self.config.clickhouse);
-        if wait_for_topics(&self.config, &names, &shutdown).await? && wait_for_schema(&self.config.clickhouse, &shutdown).await? {
+        let has_topics = wait_for_topics(&self.config, &names, &shutdown).await?;
+        if has_topics {
+            // A database that is away is waited out like later: nothing else can be done about it here.
             latch.release();
+        }
+        if has_topics && wait_for_schema(&self.config.clickhouse, &shutdown).await? {
             let normaliser = self.config.normaliser()?;
             let mut tables: JoinSet<Result<(), ClickHouseSinkError>> = JoinSet::new();
             let shared = Shared { config: self.config.clone(), metrics: sink_metrics, shutdown: shutdown.clone() };

@@ -4,8 +4,10 @@
 mod bare;
 mod freshness;
 mod log;
+#[allow(dead_code, reason = "shared with the benchmark of ingest")]
 #[path = "../ingest/report.rs"]
 mod report;
+#[allow(dead_code, reason = "shared with the benchmark of ingest")]
 #[path = "../ingest/usage.rs"]
 mod usage;
 

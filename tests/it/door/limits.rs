@@ -118,8 +118,12 @@ async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit
     let answer = wires[0].0.ask(forged.as_bytes()).await?;
     assert!(answer.status == 401 && answer.head.contains("connection: close"), "{}", answer.head);
     drop(wires);
-    for _ in 0..6 {
-        silent.push(Wire::connect(&address).await?);
+    for number in 0..6 {
+        let mut wire = Wire::connect(&address).await?;
+        if number % 2 == 0 {
+            wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?;
+        }
+        silent.push(wire);
     }
     eventually(Duration::from_secs(10), async || {
         let status = Wire::connect(&address).await?.ask(&signed(body.as_bytes(), "")).await?.status;

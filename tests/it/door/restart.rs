@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aftersend_tests::{Process, Service, Setup, Wire, eventually, read_topic, signed};
+use aftersend::traffic::sign;
+use aftersend_tests::{Process, SIGNING_KEY, Service, Setup, Wire, eventually, read_topic, signed};
 use anyhow::{Context as _, ensure};
 use tokio::task::JoinSet;
 
@@ -41,6 +42,28 @@ impl Load {
         Self { stop, accepted, senders }
     }
 
+    /// More senders, each on HTTP/2 connections that it keeps for as long as it may.
+    fn over_http_2(mut self, url: &str, count: usize) -> Self {
+        for sender in 0..count {
+            let (url, stop, accepted) = (url.to_owned(), self.stop.clone(), self.accepted.clone());
+            self.senders.spawn(async move {
+                let client = reqwest::Client::builder().http2_prior_knowledge().build()?;
+                let mut sent = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let body = event(&format!("http2-{sender}-{}", sent.len()));
+                    let signature = sign(SIGNING_KEY.as_bytes(), "1770000000", body.as_bytes());
+                    let request = client.post(&url).header("X-CIO-Timestamp", "1770000000").header("X-CIO-Signature", signature);
+                    let response = request.body(body.clone()).send().await.with_context(|| format!("HTTP/2 sender {sender}"))?;
+                    ensure!(response.status() == 200 && response.version() == reqwest::Version::HTTP_2, "{response:?}");
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    sent.push(body);
+                }
+                Ok(sent)
+            });
+        }
+        self
+    }
+
     /// Waits until so many more were accepted.
     async fn go_on(&self, events: usize) -> anyhow::Result<()> {
         let until = self.accepted.load(Ordering::Relaxed) + events;
@@ -68,7 +91,7 @@ async fn ingest_is_replaced_under_load_without_a_refused_connection_or_another_a
     let socket = directory.path().join("ingest.sock");
     let mut setup = Setup::configured(&format!("handover = {socket:?}\ndrain = \"4s\""), "").await?;
     setup.start(Service::Ingest).await?;
-    let load = Load::start(&setup.config.ingest.listen, 16, 16);
+    let load = Load::start(&setup.config.ingest.listen, 16, 16).over_http_2(&setup.webhook_url("default"), 4);
     load.go_on(500).await?;
     let file = setup.file().display().to_string();
     for generation in 0..4 {

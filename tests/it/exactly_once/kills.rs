@@ -93,7 +93,7 @@ fn plan(n: u64, random: &mut StdRng) -> Kill {
         4 | 11 => Kill::ClickHouseAtRename,
         7 => Kill::ClickHouse,
         13 => Kill::Kafka,
-        at if at % 3 == 0 => Kill::Sink,
+        at if at.is_multiple_of(3) => Kill::Sink,
         _ => Kill::SinkAt(POINTS[random.random_range(0..POINTS.len())]),
     }
 }
@@ -174,11 +174,11 @@ async fn traffic(
             number += 1;
             let key = format!("c-{}", number % 97);
             sends.push((&raw, key.clone(), event(number)));
-            if number % 10 == 0 {
+            if number.is_multiple_of(10) {
                 sends.push((&raw, key.clone(), event(number - 5)));
                 sends.push((&dead, key.clone(), b"{broken".to_vec()));
             }
-            if number % 5 == 0 {
+            if number.is_multiple_of(5) {
                 sends.push((&calls, key.clone(), track_call(&key)));
                 let score = u8::try_from(number / 5 % 100).unwrap_or(0);
                 scores.insert(key.clone(), u32::from(score));
