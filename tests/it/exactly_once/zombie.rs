@@ -36,7 +36,7 @@ async fn a_sink_that_was_stopped_past_its_session_loses_and_doubles_nothing_when
     each_once(&setup, "raw_events", &raw).await?;
 
     setup.process(Service::ClickHouse)?.signal("CONT")?;
-    eventually(Duration::from_secs(40), async || {
+    eventually(Duration::from_secs(90), async || {
         let log = setup.process(Service::ClickHouse)?.log();
         ensure!(log.contains("partitions revoked"), "the first has not noticed yet:\n{log}");
         Ok(())
