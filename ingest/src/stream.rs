@@ -24,6 +24,7 @@ pub(crate) struct Stream<I, C> {
     first: Option<u8>,
     connection: Rc<C>,
     fate: Fate,
+    is_unwanted: bool,
     is_leaving: bool,
     /// For HTTP/2, which has no header to say so in.
     last_word: Option<LastWord>,
@@ -31,7 +32,7 @@ pub(crate) struct Stream<I, C> {
 
 impl<I: AsyncRead + AsyncWrite, C> Stream<I, C> {
     pub(crate) fn new(io: Pin<Box<I>>, first: Option<u8>, connection: Rc<C>, fate: Fate, is_http2: bool) -> Self {
-        Self { io, first, connection, fate, is_leaving: false, last_word: is_http2.then(LastWord::default) }
+        Self { io, first, connection, fate, is_unwanted: false, is_leaving: false, last_word: is_http2.then(LastWord::default) }
     }
 
     /// What the observer keeps of it.
@@ -72,7 +73,11 @@ impl<I: AsyncRead + AsyncWrite, C> AsyncRead for Stream<I, C> {
             return Poll::Ready(Ok(()));
         }
         let _ = self.say_last_word(cx)?;
-        self.fate.unwanted.as_mut().poll(cx).map(Ok)
+        // The end may be asked for more than once.
+        if !self.is_unwanted {
+            self.is_unwanted = self.fate.unwanted.as_mut().poll(cx).is_ready();
+        }
+        if self.is_unwanted { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
 
@@ -92,5 +97,44 @@ impl<I: AsyncRead + AsyncWrite, C> AsyncWrite for Stream<I, C> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.as_mut().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker_ref;
+    use tokio::io::duplex;
+
+    use super::*;
+
+    fn poll_read<I: AsyncRead + AsyncWrite>(stream: &mut Stream<I, ()>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = Pin::new(stream).poll_read(&mut Context::from_waker(noop_waker_ref()), &mut buffer)?;
+        read.map(|()| Ok(buffer.filled().len()))
+    }
+
+    fn stream(unwanted: bool) -> Stream<tokio::io::DuplexStream, ()> {
+        let fate = |is_due: bool| async move {
+            if !is_due {
+                std::future::pending::<()>().await;
+            }
+        };
+        let (ours, theirs) = duplex(64);
+        std::mem::forget(theirs);
+        let fate = Fate { unwanted: Box::pin(fate(unwanted)), leaving: Box::pin(fate(false)) };
+        Stream::new(Box::pin(ours), Some(b'P'), Rc::new(()), fate, false)
+    }
+
+    #[test]
+    fn an_unwanted_connection_has_ended_however_often_it_is_read() {
+        let mut unwanted = stream(true);
+        assert!(matches!(poll_read(&mut unwanted), Poll::Ready(Ok(1))), "what was read already comes first");
+        for _ in 0..3 {
+            assert!(matches!(poll_read(&mut unwanted), Poll::Ready(Ok(0))));
+        }
+        let mut wanted = stream(false);
+        assert!(matches!(poll_read(&mut wanted), Poll::Ready(Ok(1))));
+        assert!(poll_read(&mut wanted).is_pending());
     }
 }
