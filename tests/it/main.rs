@@ -1,6 +1,7 @@
 //! The real binary against real Kafka and the real ClickHouse engine. `make test` starts both.
 
 mod command_line;
+mod consumer;
 mod demo;
 mod door;
 mod end_to_end;

@@ -1,5 +1,5 @@
 use std::sync::mpsc as blocking;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
@@ -31,18 +31,31 @@ pub(super) struct Context {
     notices: mpsc::UnboundedSender<Notice>,
     drain: Duration,
     metrics: ConsumerMetrics,
-    /// What went since the polling thread last asked.
-    gone: Mutex<Vec<Partition>>,
+    /// What changed since the polling thread last asked.
+    changes: Mutex<Changes>,
+}
+
+/// Rebalances as the polling thread sees them.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// What was read of them and not handed on belongs to their next owner.
+    pub(super) gone: Vec<Partition>,
+    /// There are new ones; they deliver from the beginning.
+    pub(super) came: bool,
 }
 
 impl Context {
     pub(super) fn new(notices: mpsc::UnboundedSender<Notice>, drain: Duration, metrics: ConsumerMetrics) -> Self {
-        Self { notices, drain, metrics, gone: Mutex::default() }
+        Self { notices, drain, metrics, changes: Mutex::default() }
     }
 
-    /// Partitions that went since the last call: what was read of them and not handed on belongs to their next owner.
-    pub(super) fn take_gone(&self) -> Vec<Partition> {
-        std::mem::take(&mut self.gone.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What changed since the last call.
+    pub(super) fn take_changes(&self) -> Changes {
+        std::mem::take(&mut self.changes())
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A service that has ended needs to hear nothing.
@@ -95,7 +108,7 @@ impl ConsumerContext for Context {
         }
         let lost = consumer.assignment_lost();
         tracing::info!(partitions = revoked.len(), lost, "partitions revoked");
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).extend(revoked.iter().cloned());
+        self.changes().gone.extend(revoked.iter().cloned());
         let (guard, wait) = blocking::sync_channel(0);
         self.send(Notice::Revoked(revoked, Released { guard, lost }));
         // Nobody ever sends: the wait ends when the guard is dropped, or in time.
@@ -107,11 +120,16 @@ impl ConsumerContext for Context {
         }
     }
 
-    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
             Rebalance::Assign(list) if list.count() > 0 => {
                 let assigned = partitions(list);
                 tracing::info!(partitions = assigned.len(), "partitions assigned");
+                // The client remembers what was paused before a partition went.
+                if let Err(error) = consumer.resume(list) {
+                    tracing::warn!(%error, "cannot resume what was assigned");
+                }
+                self.changes().came = true;
                 self.send(Notice::Assigned(assigned));
             }
             Rebalance::Error(error) => tracing::error!(%error, "rebalance failed"),

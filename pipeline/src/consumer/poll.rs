@@ -36,8 +36,17 @@ pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room:
         let polled = consumer.poll(wait);
         let idle = polled.is_none();
         // A revoke runs inside poll: what is at hand of its partitions must not follow it.
-        for (topic, partition) in consumer.context().take_gone() {
+        let changes = consumer.context().take_changes();
+        for (topic, partition) in changes.gone {
             chunk.retain(|record| (&record.topic, record.partition) != (&topic, partition));
+        }
+        if chunk.is_empty() {
+            (bytes, full_since) = (0, None);
+            if std::mem::take(&mut held) {
+                set_paused(group, false);
+            }
+        } else if held && changes.came {
+            set_paused(group, true);
         }
         match polled {
             Some(Ok(message)) => {
@@ -71,10 +80,6 @@ pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room:
                     return;
                 }
                 metrics.records.inc_by(count as u64);
-                (bytes, full_since) = (0, None);
-                if std::mem::take(&mut held) {
-                    set_paused(group, false);
-                }
                 break;
             }
             if held || group.stop.load(Ordering::Relaxed) {

@@ -39,16 +39,16 @@ async fn insert(setup: &Setup, rows: &str) -> anyhow::Result<()> {
 async fn recovered(mut setup: Setup, missing: f64) -> anyhow::Result<Setup> {
     setup.start(Service::ClickHouse).await?;
     each_once(&setup, "raw_events", &setup.topics().raw()).await?;
-    let counted = setup.metric(Service::ClickHouse, "aftersend_clickhouse_missing_rows_total{table=\"raw_events\"}").await?;
-    assert_eq!(counted, missing, "rows sent again");
-    let recoveries = setup.metric(Service::ClickHouse, "aftersend_clickhouse_recoveries_total{table=\"raw_events\"}").await?;
-    assert_eq!(recoveries, 1.0);
     eventually(Duration::from_secs(20), async || {
         let (offset, text) = committed(&setup, "raw_events", &setup.topics().raw(), PARTITION)?;
         ensure!(offset == Offset::Offset(20) && text == "v2 epoch=0", "{offset:?} {text}");
         Ok(())
     })
     .await?;
+    let counted = setup.metric(Service::ClickHouse, "aftersend_clickhouse_missing_rows_total{table=\"raw_events\"}").await?;
+    assert_eq!(counted, missing, "rows sent again");
+    let recoveries = setup.metric(Service::ClickHouse, "aftersend_clickhouse_recoveries_total{table=\"raw_events\"}").await?;
+    assert_eq!(recoveries, 1.0);
     Ok(setup)
 }
 
