@@ -1,5 +1,6 @@
 //! What the end-to-end tests are built of: the real binary as processes, topics and a database of each test's own, and waiting with a deadline.
 
+pub mod bench;
 mod engines;
 mod process;
 mod proxy;

@@ -250,6 +250,18 @@ signing_keys = "{SIGNING_KEY}"
         Ok(values.sum())
     }
 
+    /// Waits until the sum of such a series is so: gauges are set now and then.
+    pub async fn settles(&self, service: Service, series: &str, value: f64) -> anyhow::Result<()> {
+        eventually(Duration::from_secs(5), async || {
+            let now = self.metric(service, series).await?;
+            if now != value {
+                bail!("{series} is {now}, not {value}");
+            }
+            Ok(())
+        })
+        .await
+    }
+
     fn admin(&self, service: Service) -> &str {
         match service {
             Service::Ingest => &self.config.ingest.admin,

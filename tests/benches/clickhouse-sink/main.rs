@@ -4,21 +4,13 @@
 mod bare;
 mod freshness;
 mod log;
-#[allow(dead_code, reason = "shared with the benchmark of ingest")]
-#[path = "../ingest/report.rs"]
-mod report;
-#[allow(dead_code, reason = "shared with the benchmark of ingest")]
-#[path = "../ingest/usage.rs"]
-mod usage;
 
 use std::time::{Duration, Instant};
 
+use aftersend_tests::bench::{Figure, Goal, Spread, Usage, print, write};
 use aftersend_tests::{Service, Setup, eventually};
 use anyhow::ensure;
 use clap::Parser;
-
-use crate::report::{Figure, Goal, Spread};
-use crate::usage::Usage;
 
 /// The ClickHouse sink beside a bare client.
 #[derive(Debug, Parser)]
@@ -81,9 +73,9 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         visible.push(p99);
     }
     let beside = Some("a bare HTTP client, rows encoded before".to_owned());
-    let figure = |name, unit, ours: Vec<f64>, baseline: Option<Vec<f64>>, goal| {
+    let figure = |name: &'static str, unit, ours: Vec<f64>, baseline: Option<Vec<f64>>, goal| {
         let beside = beside.clone().filter(|_| baseline.is_some());
-        Spread::of(ours).map(|ours| Figure { name, unit, ours, baseline: baseline.and_then(Spread::of), beside, goal })
+        Spread::of(ours).map(|ours| Figure { name: name.into(), unit, ours, baseline: baseline.and_then(Spread::of), beside, goal })
     };
     let figures: Vec<Figure> = [
         figure("rows_vs_bare_insert", "rows/s", ours.rates, Some(bare), Goal::RatioAtLeast(0.6)),
@@ -94,8 +86,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     .into_iter()
     .flatten()
     .collect();
-    report::print(&figures);
-    eprintln!("written to {}", report::write("clickhouse-sink.json", &figures)?.display());
+    print(&figures);
+    eprintln!("written to {}", write("clickhouse-sink.json", "catch-up", &figures)?.display());
     setup.finish().await
 }
 

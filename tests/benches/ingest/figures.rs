@@ -3,8 +3,8 @@
 use crate::candidate::Candidate::{Echo, Ours, Recipe};
 use crate::load::Run;
 use crate::recipe;
-use crate::report::{Figure, Goal, Spread};
 use crate::rounds::Runs;
+use aftersend_tests::bench::{Figure, Goal, Spread};
 
 /// Of a complete benchmark.
 pub(crate) const COUNT: usize = 8;
@@ -57,5 +57,5 @@ fn figure(
     if baseline.is_none() && matches!(goal, Goal::RatioAtLeast(_) | Goal::RatioAtMost(_)) {
         return None;
     }
-    Some(Figure { name, unit, ours, baseline, beside: baseline.and(beside), goal })
+    Some(Figure { name: name.into(), unit, ours, baseline, beside: baseline.and(beside), goal })
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::candidate::Target;
 use crate::connection::Connection;
 use crate::requests::Requests;
-use crate::usage::Usage;
+use aftersend_tests::bench::Usage;
 
 /// How long a run is, and what comes before it counts.
 #[derive(Debug, Clone, Copy)]

@@ -7,13 +7,12 @@ mod figures;
 mod load;
 mod options;
 mod recipe;
-mod report;
 mod requests;
 mod rounds;
 mod soak;
 mod topic;
-mod usage;
 
+use aftersend_tests::bench::{Spread, print, write};
 use clap::Parser as _;
 
 use crate::candidate::Candidate;
@@ -37,9 +36,9 @@ fn main() -> anyhow::Result<()> {
         let measured = measure(&bench, &options).await?;
         bench.candidates.finish().await?;
         let figures = measured.figures()?;
-        report::print(&figures);
+        print(&figures);
         if figures.len() == figures::COUNT {
-            eprintln!("written to {}", report::write("ingest.json", &figures)?.display());
+            eprintln!("written to {}", write("ingest.json", "ingest", &figures)?.display());
         }
         Ok(())
     })
@@ -60,7 +59,7 @@ async fn measure(bench: &Bench, options: &Options) -> anyhow::Result<Measured> {
         measured.one = bench.rounds("one connection", &[Ours, Recipe], one, rounds, span).await?;
     }
     if options.wants(Part::HalfLoad) && bench.target(Ours).is_some() {
-        let half = |spread: report::Spread| spread.median / 2.0;
+        let half = |spread: Spread| spread.median / 2.0;
         let rate = match options.rate.or_else(|| measured.full.spread(Ours, load::Run::per_second).map(half)) {
             Some(rate) => rate,
             None => {

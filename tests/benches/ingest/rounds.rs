@@ -8,9 +8,9 @@ use anyhow::{Context as _, ensure};
 
 use crate::candidate::{Candidate, Candidates, Target};
 use crate::load::{self, Run, Span};
-use crate::report::Spread;
 use crate::requests::Requests;
 use crate::topic;
+use aftersend_tests::bench::Spread;
 
 /// How the load is made.
 #[derive(Debug, Clone, Copy)]

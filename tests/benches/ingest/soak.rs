@@ -11,10 +11,9 @@ use crate::candidate::{Candidate, Target};
 use crate::connection::Connection;
 use crate::load::Span;
 use crate::options::Options;
-use crate::report::{self, Figure, Goal, Spread};
 use crate::requests::Requests;
 use crate::rounds::{Bench, Load};
-use crate::usage::Usage;
+use aftersend_tests::bench::{Figure, Goal, Spread, Usage, print, write};
 
 const IDLE: usize = 10_000;
 /// Each has some 28,000 ports.
@@ -49,7 +48,7 @@ pub(crate) async fn run(options: &Options, seconds: f64) -> anyhow::Result<()> {
     let beside = |text: &str| Some(text.to_owned());
     let figures = [
         Figure {
-            name: "rss_flat",
+            name: "rss_flat".into(),
             unit: "MiB",
             ours: last,
             baseline: first,
@@ -57,7 +56,7 @@ pub(crate) async fn run(options: &Options, seconds: f64) -> anyhow::Result<()> {
             goal: Goal::RatioAtMost(1.1),
         },
         Figure {
-            name: "rss_idle_connections_mib",
+            name: "rss_idle_connections_mib".into(),
             unit: "MiB",
             ours: with_idle,
             baseline: Some(last),
@@ -65,8 +64,8 @@ pub(crate) async fn run(options: &Options, seconds: f64) -> anyhow::Result<()> {
             goal: Goal::AtMost(100.0),
         },
     ];
-    report::print(&figures);
-    eprintln!("written to {}", report::write("ingest-soak.json", &figures)?.display());
+    print(&figures);
+    eprintln!("written to {}", write("ingest-soak.json", "soak", &figures)?.display());
     Ok(())
 }
 

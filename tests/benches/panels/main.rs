@@ -2,8 +2,8 @@
 //!
 //! `make bench` runs it on a ClickHouse of its own. `PANELS_DATABASE=name` fills that database once and keeps it for further runs.
 
+mod figures;
 mod outcomes;
-mod report;
 
 use std::process::Command;
 use std::time::Instant;
@@ -11,13 +11,14 @@ use std::time::Instant;
 use aftersend_pipeline::config::{ClickHouse, Config};
 use aftersend_pipeline::telemetry::Metrics;
 use aftersend_sinks::clickhouse::{Rollups, client, migrate};
+use aftersend_tests::bench::{print, write};
 use aftersend_tests::repository;
 use anyhow::{Context as _, ensure};
 use clickhouse::Client;
 use serde::Deserialize;
 
+use crate::figures::{Panel, figures};
 use crate::outcomes::Outcomes;
-use crate::report::Panel;
 
 const RUNS: usize = 7;
 
@@ -59,8 +60,9 @@ async fn main() -> anyhow::Result<()> {
         panels.push(Panel { title: query.title, runs: runs.split_off(1), uncounted });
     }
     let size = outcomes.size().await?;
-    report::print(&panels, &size);
-    report::write(&panels, &size)?;
+    let figures = figures(&panels, &size);
+    print(&figures);
+    eprintln!("{} rows; written to {}", size.rows, write("clickhouse-sink.json", "panels", &figures)?.display());
     if kept.is_none() {
         drop_database(&client, &config).await?;
     }

@@ -153,7 +153,7 @@ async fn a_panic_is_answered_503_and_the_connection_goes_on() -> anyhow::Result<
         assert_eq!(wire.ask(&request).await?.status, status);
     }
     assert_eq!(ended(&setup, "panicked").await?, 2.0);
-    assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_in_flight_requests").await?, 0.0);
+    setup.settles(Service::Ingest, "aftersend_ingest_in_flight_requests", 0.0).await?;
     let log = setup.process(Service::Ingest)?.log();
     assert!(log.contains("this code panicked") && !log.contains("the payload in hand"), "{log}");
     setup.finish().await
@@ -196,6 +196,6 @@ async fn what_cannot_be_read_as_http_is_answered_counted_and_closed() -> anyhow:
     assert_eq!(wire.answer().await?.status, 408);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     wire.closed().await?;
-    assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_connections").await?, 0.0);
+    setup.settles(Service::Ingest, "aftersend_ingest_connections", 0.0).await?;
     setup.finish().await
 }

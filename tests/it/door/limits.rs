@@ -44,7 +44,7 @@ async fn a_large_body_goes_to_raw_a_larger_one_leaves_its_head_in_dead_and_the_l
         read_topic(&setup.config, &setup.topics().dead())?.into_iter().map(|record| record.value.unwrap_or_default()).collect();
     heads.sort_by_key(Vec::len);
     assert_eq!(heads, [above.as_bytes()[..65_536].to_vec(), far_above.as_bytes()[..65_536].to_vec()]);
-    assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_in_flight_bytes").await?, 0.0);
+    setup.settles(Service::Ingest, "aftersend_ingest_in_flight_bytes", 0.0).await?;
     setup.finish().await
 }
 
@@ -67,12 +67,7 @@ async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit
     let mut heavy = Wire::connect(&address).await?;
     heavy.send(signed_head(b"", "Content-Length: 590000\r\n").as_bytes()).await?;
     heavy.send(&vec![b'x'; 580_000]).await?;
-    eventually(Duration::from_secs(2), async || {
-        let bytes = setup.metric(Service::Ingest, "aftersend_ingest_in_flight_bytes").await?;
-        ensure!(bytes == 580_030.0, "{bytes}");
-        Ok(())
-    })
-    .await?;
+    setup.settles(Service::Ingest, "aftersend_ingest_in_flight_bytes", 580_030.0).await?;
     let mut refused = Wire::connect(&address).await?;
     refused.send(signed_head(b"", "Content-Length: 590000\r\n").as_bytes()).await?;
     // It may be refused before all of it is sent.
@@ -90,11 +85,7 @@ async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit
 
     // What ended made room.
     drop((slow, heavy, refused, whole));
-    eventually(Duration::from_secs(5), async || {
-        ensure!(setup.metric(Service::Ingest, "aftersend_ingest_connections").await? == 0.0, "connections are open");
-        Ok(())
-    })
-    .await?;
+    setup.settles(Service::Ingest, "aftersend_ingest_connections", 0.0).await?;
     let mut wires = Vec::new();
     for _ in 0..9 {
         let mut wire = Wire::connect(&address).await?;
@@ -108,12 +99,7 @@ async fn a_body_that_does_not_come_is_answered_in_time_and_what_is_above_a_limit
 
     // While there are too many, who is refused leaves, and so does who says nothing.
     let mut silent = vec![Wire::connect(&address).await?];
-    eventually(Duration::from_secs(5), async || {
-        let open = setup.metric(Service::Ingest, "aftersend_ingest_connections").await?;
-        ensure!(open == 8.0, "{open} connections");
-        Ok(())
-    })
-    .await?;
+    setup.settles(Service::Ingest, "aftersend_ingest_connections", 8.0).await?;
     let forged = signed_head(b"another body", &format!("Content-Length: {}\r\n", body.len())) + &body;
     let answer = wires[0].0.ask(forged.as_bytes()).await?;
     assert!(answer.status == 401 && answer.head.contains("connection: close"), "{}", answer.head);

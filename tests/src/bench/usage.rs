@@ -7,17 +7,20 @@ use anyhow::Context as _;
 /// The unit of `/proc/PID/stat`: 10 ms on every architecture that Linux is commonly built for.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Of one process.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Usage {
+pub struct Usage {
     /// User and system, all threads.
-    pub(crate) cpu: Duration,
-    pub(crate) resident_mib: f64,
+    pub cpu: Duration,
+    /// Now.
+    pub resident_mib: f64,
     /// The most there ever was.
-    pub(crate) peak_mib: f64,
+    pub peak_mib: f64,
 }
 
 impl Usage {
-    pub(crate) fn of(process: u32) -> anyhow::Result<Self> {
+    /// Fails when it has ended.
+    pub fn of(process: u32) -> anyhow::Result<Self> {
         let read =
             |file: &str| std::fs::read_to_string(format!("/proc/{process}/{file}")).with_context(|| format!("process {process} is gone"));
         let (stat, status) = (read("stat")?, read("status")?);
