@@ -11,7 +11,8 @@ use crate::traffic::{Crowd, Outcome, Sender, disturb};
 
 /// Sends the traffic and prints one JSON line about it. Exit code 1 if anything was not accepted.
 pub async fn run(options: &SimulateOptions, shutdown: CancellationToken) -> anyhow::Result<ExitCode> {
-    let crowd = Crowd { customers: options.customers, bad_percent: options.bad, now: unix_millis() / 1000, seed: options.seed };
+    let crowd =
+        Crowd { customers: options.customers, days: options.days, bad_percent: options.bad, now: unix_millis() / 1000, seed: options.seed };
     let events = crowd.events(options.count);
     let bodies = disturb(events, options.duplicates, options.disorder as usize, options.seed);
     let total = bodies.len();

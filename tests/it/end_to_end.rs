@@ -150,7 +150,7 @@ async fn sample_rows(setup: &Setup) -> anyhow::Result<String> {
 async fn a_restart_of_every_service_in_the_middle_of_traffic_loses_and_doubles_nothing() -> anyhow::Result<()> {
     let mut setup = Setup::new("").await?;
     setup.start_all().await?;
-    let crowd = aftersend::traffic::Crowd { customers: 40, bad_percent: 0, now: unix_millis() / 1000, seed: 3 };
+    let crowd = aftersend::traffic::Crowd { customers: 40, days: 60, bad_percent: 0, now: unix_millis() / 1000, seed: 3 };
     let bodies = crowd.events(3_000);
     let (sender, stop) = (setup.sender()?, tokio_util::sync::CancellationToken::new());
     let sending = tokio::spawn(async move { sender.send_all(bodies, 8, 500, &stop).await });
@@ -178,7 +178,7 @@ async fn a_restart_of_every_service_in_the_middle_of_traffic_loses_and_doubles_n
 async fn kill_9_of_every_service_in_the_middle_of_traffic_changes_no_result() -> anyhow::Result<()> {
     let mut setup = Setup::new("[policy]\nhold_hard_bounce = \"0s\"\n").await?;
     setup.start_all().await?;
-    let crowd = aftersend::traffic::Crowd { customers: 30, bad_percent: 2, now: unix_millis() / 1000, seed: 11 };
+    let crowd = aftersend::traffic::Crowd { customers: 30, days: 60, bad_percent: 2, now: unix_millis() / 1000, seed: 11 };
     let events = crowd.events(3_000);
     let bodies = disturb(events.clone(), 10, 200, 11);
     let total = bodies.len() as u64;

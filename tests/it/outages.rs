@@ -13,7 +13,7 @@ async fn with_kafka_killed_under_load_requests_get_503_within_3_s_and_every_serv
     let clickhouse = std::env::var("CLICKHOUSE_URL").context("CLICKHOUSE_URL is not set: run `make test`")?;
     let mut setup = Setup::with(&broker.brokers(), &clickhouse, "").await?;
     setup.start_all().await?;
-    let crowd = Crowd { customers: 10, bad_percent: 0, now: unix_millis() / 1000, seed: 5 };
+    let crowd = Crowd { customers: 10, days: 60, bad_percent: 0, now: unix_millis() / 1000, seed: 5 };
     let events = crowd.events(1_500);
     let (probes, load) = events.split_at(4);
     let mut accepted: Vec<Body> = Vec::new();
@@ -77,7 +77,7 @@ async fn with_clickhouse_and_the_track_api_down_nothing_is_lost_and_the_sinks_ca
     setup.track_api.answer_with(Some(500));
     setup.start_all().await?;
 
-    let crowd = Crowd { customers: 50, bad_percent: 0, now: unix_millis() / 1000, seed: 9 };
+    let crowd = Crowd { customers: 50, days: 60, bad_percent: 0, now: unix_millis() / 1000, seed: 9 };
     let mut bodies = crowd.events(2_000);
     let mut random = <aftersend::traffic::Random as aftersend::traffic::SeedableRng>::seed_from_u64(9);
     bodies.push(Body::email("complainer", "d-complaint", "spammed", unix_millis() / 1000, serde_json::json!({}), &mut random));

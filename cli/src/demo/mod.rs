@@ -72,7 +72,7 @@ pub async fn run(options: &DemoOptions, shutdown: CancellationToken) -> anyhow::
 /// Sends, waits, measures, compares, and shows. Returns the differences.
 async fn play(namespace: &Namespace, track_api: &TrackApi, now: i64, started: Instant) -> anyhow::Result<Vec<String>> {
     let stories = stories(now, SEED);
-    let crowd = Crowd { customers: CROWD_CUSTOMERS, bad_percent: 0, now, seed: SEED }.events(CROWD_EVENTS);
+    let crowd = Crowd { customers: CROWD_CUSTOMERS, days: 60, bad_percent: 0, now, seed: SEED }.events(CROWD_EVENTS);
     let junk = JUNK.iter().map(|bytes| Body::junk(bytes));
     let bodies: Vec<Body> = stories.iter().flat_map(|story| story.events.clone()).chain(crowd).chain(junk).collect();
     let mut bodies = disturb(bodies, 5, 2_000, SEED);

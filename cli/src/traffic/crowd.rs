@@ -10,6 +10,8 @@ const DAY: i64 = 86_400;
 pub struct Crowd {
     /// Number of customers: `crowd-0` and so on.
     pub customers: u32,
+    /// Events lie anywhere in so many days before now.
+    pub days: u16,
     /// Percent of events that are hard bounces or complaints.
     pub bad_percent: u8,
     /// Unix seconds that count as now.
@@ -19,7 +21,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Exactly `count` events over the last 60 days.
+    /// Exactly `count` events.
     pub fn events(&self, count: usize) -> Vec<Body> {
         let mut random = StdRng::seed_from_u64(self.seed);
         (0..count).map(|n| self.event(n, &mut random)).collect()
@@ -28,7 +30,7 @@ impl Crowd {
     fn event(&self, n: usize, random: &mut StdRng) -> Body {
         let customer = format!("crowd-{}", random.random_range(0..self.customers));
         let delivery = format!("{customer}-{}-{}", self.now, n / 3);
-        let at = self.now - random.random_range(0..60 * DAY);
+        let at = self.now - random.random_range(0..i64::from(self.days) * DAY);
         let bad = random.random_range(0..100) < self.bad_percent;
         let (metric, more) = match random.random_range(0..100) {
             n if bad && n < 70 => ("bounced", json!({"failure_message": "550 5.1.1 User unknown"})),

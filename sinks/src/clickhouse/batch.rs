@@ -42,7 +42,8 @@ pub(super) struct Filling {
     days: BTreeSet<i64>,
     bytes: usize,
     oldest: Option<i64>,
-    since: Instant,
+    /// When its first record came.
+    pub(super) since: Instant,
 }
 
 impl Filling {

@@ -1,4 +1,4 @@
-//! One partition on its way into one table: what the protocol decided so far, the batch under way, the closed one behind it and the one that fills.
+//! One partition on its way into one table: what the protocol decided so far, the batch under way and the one that fills.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -29,7 +29,6 @@ pub(super) struct Lane {
     /// Something is being carried out.
     pub(super) busy: bool,
     filling: Option<Filling>,
-    closed: Option<Arc<Batch>>,
     current: Option<Arc<Batch>>,
     missing: Arc<HashSet<i64>>,
     /// Rows of the current part were read back.
@@ -56,7 +55,6 @@ impl Lane {
             paused: false,
             busy: false,
             filling: None,
-            closed: None,
             current: None,
             missing: Arc::default(),
             checked: false,
@@ -109,23 +107,24 @@ impl Lane {
         Ok(())
     }
 
-    /// Closes the filling batch if it is time, or if it must make room.
-    pub(super) fn close_due(&mut self, now: Instant, make_room: bool) -> Option<Operation> {
-        if self.closed.is_some() || !self.machine.takes_batches() {
-            return None;
-        }
-        let filling = self.filling.take_if(|filling| !filling.is_empty() && (make_room || filling.is_due(now)))?;
-        let batch = Arc::new(filling.close());
+    /// Since when the filling batch waits to be sent; nothing while it should grow, or while another is under way.
+    pub(super) fn due_since(&self, now: Instant, make_room: bool) -> Option<Instant> {
+        let filling = self.filling.as_ref().filter(|_| self.machine.is_ready())?;
+        (make_room || filling.is_due(now)).then_some(filling.since)
+    }
+
+    /// Closes the filling batch.
+    pub(super) fn close(&mut self, now: Instant) -> Option<Operation> {
+        let batch = self.filling.take_if(|filling| !filling.is_empty())?.close();
         let span = batch.span();
-        self.closed = Some(batch);
+        self.current = Some(Arc::new(batch));
         self.settled = None;
         self.tell(Input::Closed(span), now)
     }
 
     /// Commits what has waited for company long enough.
     pub(super) fn rest_due(&mut self, now: Instant) -> Option<Operation> {
-        let is_alone = self.filling.is_none() && self.closed.is_none();
-        let due = is_alone && self.settled.is_some_and(|since| now.duration_since(since) >= REST);
+        let due = self.filling.is_none() && self.settled.is_some_and(|since| now.duration_since(since) >= REST);
         if due { self.tell(Input::Rest, now) } else { None }
     }
 
@@ -179,7 +178,7 @@ impl Lane {
         Some(match operation {
             Operation::Look => Work::Look,
             Operation::Commit { next, intent } => {
-                self.announce(intent.batch);
+                self.checked = false;
                 Work::Commit { next, intent }
             }
             Operation::Rebuild(span) => Work::Rebuild { span, epoch: self.machine.epoch().unwrap_or_default() },
@@ -196,16 +195,6 @@ impl Lane {
                 Work::Bury { span, missing: self.checked.then(|| self.missing.clone()), refusal: self.refusal.clone() }
             }
         })
-    }
-
-    /// The closed batch becomes the current one when it is announced; parts of the current one do not.
-    fn announce(&mut self, batch: Option<Span>) {
-        self.checked = false;
-        if let (Some(span), Some(closed)) = (batch, &self.closed)
-            && closed.span() == span
-        {
-            self.current = self.closed.take();
-        }
     }
 
     /// True the first time for a part.
@@ -227,25 +216,28 @@ impl Lane {
 
     /// What could be closed to make room.
     pub(super) fn filling_size(&self) -> usize {
-        if self.closed.is_some() { 0 } else { self.filling.as_ref().map_or(0, Filling::size) }
+        self.filling.as_ref().filter(|_| self.machine.is_ready()).map_or(0, Filling::size)
+    }
+
+    /// A batch is announced and not all of it is there.
+    pub(super) fn is_writing(&self) -> bool {
+        self.machine.announced().is_some()
     }
 
     /// Everything that is kept in memory for it.
     pub(super) fn size(&self) -> usize {
-        let batches = [&self.closed, &self.current].into_iter().flatten().map(|batch| batch.size()).sum::<usize>();
-        self.early_bytes + batches + self.filling.as_ref().map_or(0, Filling::size)
+        let current = self.current.as_ref().map_or(0, |batch| batch.size());
+        self.early_bytes + current + self.filling.as_ref().map_or(0, Filling::size)
     }
 
     /// No more records are wanted for now.
     pub(super) fn is_full(&self) -> bool {
-        self.machine.stopped().is_some()
-            || self.early_bytes >= BYTES
-            || (self.closed.is_some() && self.filling.as_ref().is_some_and(Filling::is_full))
+        self.machine.stopped().is_some() || self.early_bytes >= BYTES || self.filling.as_ref().is_some_and(Filling::is_full)
     }
 
     /// Nothing of it is kept any more; what it was doing comes to nothing.
     pub(super) fn drop_records(&mut self) {
-        (self.filling, self.closed, self.current) = (None, None, None);
+        (self.filling, self.current) = (None, None);
         self.early.clear();
         self.early_bytes = 0;
     }

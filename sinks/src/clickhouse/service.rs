@@ -33,6 +33,9 @@ use super::writer::{Ending, TooNew, Writer};
 const MEMORY: usize = 24 * 1024 * 1024;
 /// So many partitions of a table wait for the group coordinator at a time.
 const THREADS: usize = 4;
+/// So many partitions of a table write at a time. While others wait for their turn their batches grow: a server that is slow gets fewer and larger
+/// inserts, and one that is fast never makes anybody wait.
+const WRITING: usize = 4;
 /// How long a revoke or a shutdown waits for inserts under way; shorter than the session timeout.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often batches are looked at for their age.
@@ -352,10 +355,20 @@ impl<T: Table> Pipeline<T> {
         let held: usize = self.lanes.values().map(Lane::size).sum();
         let largest = self.lanes.values().map(Lane::filling_size).max().unwrap_or(0);
         let mut lanes = std::mem::take(&mut self.lanes);
-        for (partition, lane) in &mut lanes {
-            let make_room = held > MEMORY / 4 * 3 && largest > 0 && lane.filling_size() == largest;
-            let closed = lane.close_due(now, make_room);
+        let free = WRITING.saturating_sub(lanes.values().filter(|lane| lane.is_writing()).count());
+        let mut due: Vec<_> = lanes
+            .iter_mut()
+            .filter_map(|(partition, lane)| {
+                let make_room = held > MEMORY / 4 * 3 && largest > 0 && lane.filling_size() == largest;
+                Some((lane.due_since(now, make_room)?, partition, lane))
+            })
+            .collect();
+        due.sort_by_key(|(since, ..)| *since);
+        for (_, partition, lane) in due.into_iter().take(free) {
+            let closed = lane.close(now);
             self.start(partition, lane, closed);
+        }
+        for (partition, lane) in &mut lanes {
             if !lane.busy {
                 let rested = lane.rest_due(now);
                 self.start(partition, lane, rested);

@@ -19,7 +19,7 @@ pub(crate) async fn p99_ms(setup: &Setup, span: Duration) -> anyhow::Result<f64>
     let count = RATE * span.as_secs();
     let mut command = Command::new(binary()?);
     command.args(["simulate", "--url", &setup.webhook_url("default"), "--signing-key", SIGNING_KEY]);
-    command.args(["--rate", &RATE.to_string(), "--count", &count.to_string(), "--duplicates", "0", "--customers", "4000"]);
+    command.args(["--rate", &RATE.to_string(), "--count", &count.to_string(), "--duplicates", "0", "--customers", "4000", "--days", "1"]);
     command.args(["--seed", &began.to_string()]);
     let generator = Process::spawn("simulate".to_owned(), &mut command, setup.directory().join("simulate.log"))?;
     let database = setup.database();

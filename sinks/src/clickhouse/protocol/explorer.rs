@@ -28,8 +28,6 @@ struct Member {
     operation: Option<Operation>,
     /// Where it reads on.
     position: i64,
-    /// Closed and not announced.
-    waiting: bool,
     missing: BTreeSet<usize>,
 }
 
@@ -59,15 +57,11 @@ struct World {
 impl Member {
     fn new() -> Self {
         let (machine, look) = Machine::new();
-        Self { machine, operation: Some(look), position: 0, waiting: false, missing: BTreeSet::new() }
+        Self { machine, operation: Some(look), position: 0, missing: BTreeSet::new() }
     }
 
     fn tell(&mut self, input: Input) {
         self.operation = self.machine.on(input);
-        // The waiting batch is announced once it is the machine's own.
-        if self.machine.announced().is_some_and(|span| span.next() == self.position) {
-            self.waiting = false;
-        }
     }
 }
 
@@ -268,17 +262,13 @@ impl World {
             }),
             None => {}
         }
-        // Batches close while others are under way, but one at a time.
-        if member.machine.takes_batches() && !member.waiting {
+        if member.machine.is_ready() {
             let unread: Vec<usize> = (0..LOG.len()).filter(|record| LOG[*record].0 >= member.position).collect();
             for length in 1..=unread.len().min(LONGEST) {
                 with(&|_, member| {
                     let closed = span(&unread[..length]);
                     member.position = closed.next();
-                    member.waiting = true;
-                    let before = member.operation;
                     member.tell(Input::Closed(closed));
-                    member.operation = member.operation.or(before);
                 });
             }
         }

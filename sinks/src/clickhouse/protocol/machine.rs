@@ -35,7 +35,7 @@ pub(crate) enum Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Input {
     Standing(Standing),
-    /// The next batch is closed. At most one that has not been announced.
+    /// The next batch is closed, while none is under way.
     Closed(Span),
     /// The announced batch is in memory again, with so many records.
     Rebuilt(u32),
@@ -93,7 +93,6 @@ pub(crate) struct Machine {
     epoch: u32,
     /// Parts of a refused batch that have not been announced, the earliest last.
     parts: Vec<Span>,
-    next: Option<Span>,
     /// Up to this offset rows may be there under other tokens.
     suspect: Option<i64>,
     leaving: bool,
@@ -101,7 +100,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> (Self, Operation) {
-        (Self { state: State::Looking, epoch: 0, parts: Vec::new(), next: None, suspect: None, leaving: false }, Operation::Look)
+        (Self { state: State::Looking, epoch: 0, parts: Vec::new(), suspect: None, leaving: false }, Operation::Look)
     }
 
     /// What follows; nothing while there is something under way or nothing to do.
@@ -137,10 +136,6 @@ impl Machine {
             (State::Checking { batch, attempt, .. }, Input::Missing { .. }) => self.send(batch, attempt + 1, false),
             (State::Burying(batch), Input::Buried) => self.settled(batch),
             (State::Idle | State::Settled(_), Input::Closed(span)) => self.announce(span),
-            (_, Input::Closed(span)) => {
-                self.next = Some(span);
-                None
-            }
             (State::Settled(batch), Input::Rest) => self.finish(batch),
             _ => None,
         }
@@ -154,6 +149,11 @@ impl Machine {
     /// The next batch may be filled: what was announced before is in memory.
     pub(crate) fn takes_batches(&self) -> bool {
         !self.leaving && !matches!(self.state, State::Looking | State::Claiming(_) | State::Rebuilding(_) | State::Stopped(_) | State::Left)
+    }
+
+    /// A batch may be closed.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.leaving && matches!(self.state, State::Idle | State::Settled(_))
     }
 
     /// The batch that was being sent needs to be kept no longer.
@@ -214,13 +214,8 @@ impl Machine {
 
     /// Nothing is under way and everything is committed.
     fn rest(&mut self) -> Option<Operation> {
-        if self.leaving {
-            return self.go(State::Left, None);
-        }
-        match self.next.take() {
-            Some(span) => self.announce(span),
-            None => self.go(State::Idle, None),
-        }
+        let state = if self.leaving { State::Left } else { State::Idle };
+        self.go(state, None)
     }
 
     fn announce(&mut self, batch: Span) -> Option<Operation> {
@@ -261,11 +256,8 @@ impl Machine {
         if self.leaving {
             return self.finish(batch);
         }
-        if let Some(part) = self.parts.pop() {
-            return self.announce(part);
-        }
-        match self.next.take() {
-            Some(span) => self.announce(span),
+        match self.parts.pop() {
+            Some(part) => self.announce(part),
             None => self.go(State::Settled(batch), None),
         }
     }
@@ -276,7 +268,6 @@ impl Machine {
 
     fn leave(&mut self) -> Option<Operation> {
         self.leaving = true;
-        self.next = None;
         match self.state {
             State::Settled(batch) => self.finish(batch),
             State::Looking | State::Opening | State::Claiming(_) | State::Rebuilding(_) | State::Idle => self.go(State::Left, None),

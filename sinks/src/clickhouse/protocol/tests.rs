@@ -65,8 +65,9 @@ fn a_new_range_is_announced_then_sent_and_commits_together_with_the_next() {
     let mut machine = idle();
     assert_eq!(machine.on(Input::Closed(first)), commit(10, intent(2, Some(first))));
     assert_eq!(machine.on(Input::Committed), insert(first, 0));
-    assert_eq!(machine.on(Input::Closed(second)), None, "filled while the first is under way");
-    assert_eq!(machine.on(Input::Inserted), commit(22, intent(2, Some(second))), "one commit for both");
+    assert!(!machine.is_ready(), "the next one fills meanwhile");
+    assert_eq!(machine.on(Input::Inserted), None, "the offset waits for company");
+    assert_eq!(machine.on(Input::Closed(second)), commit(22, intent(2, Some(second))), "one commit for both");
     assert_eq!(machine.on(Input::Committed), insert(second, 0));
     assert_eq!(machine.on(Input::Inserted), None, "the offset waits for company");
     assert_eq!(machine.on(Input::Rest), commit(31, intent(2, None)));
