@@ -6,9 +6,10 @@ LOCAL := deploy/local
 BIN := target/release/aftersend
 TARGET := event
 SECONDS := 600
+CASES := 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test kills check bench fuzz up down build fmt clean
+.PHONY: help demo test laws kills check bench fuzz up down build fmt clean
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +33,9 @@ kills: ## kill sink, ClickHouse and Kafka over and over, then count every row: K
 	@$(LOCAL)/with-services.sh env KILLS=$(or $(KILLS),300) KILL_SEED=$(KILL_SEED) \
 		cargo test --locked -p aftersend-tests --test it exactly_once::kills -- --nocapture
 
+laws: ## the laws of the score on 100,000 random histories each; CASES=... for another number
+	PROPTEST_CASES=$(CASES) cargo test --locked -p aftersend-processor --lib laws::
+
 check: ## formatting, lints, documentation, dependencies, licences, spelling
 	@$(LOCAL)/setup.sh tools
 	cargo fmt --all --check
@@ -44,14 +48,16 @@ check: ## formatting, lints, documentation, dependencies, licences, spelling
 bench: ## every benchmark beside its baseline, figures in target/bench; SOAK=1: only ingest's long run
 	@$(LOCAL)/setup.sh bench
 	$(if $(SOAK)$(BENCH),,cargo bench --locked -p aftersend-schemas --bench normalise)
+	$(if $(SOAK)$(BENCH),,cargo bench --locked -p aftersend-tests --bench judge)
 	cargo build --release --locked -p aftersend
 	cargo build --release --locked -p aftersend-ingest --example echo
-	cargo bench --locked -p aftersend-tests --bench ingest --bench clickhouse-sink --bench panels --no-run
+	cargo bench --locked -p aftersend-tests --bench ingest --bench clickhouse-sink --bench panels --bench processor --no-run
 	$(if $(SOAK)$(BENCH),,$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench panels)
 	@# With SOAK there are 10,000 connections, and each end of one is a file.
 	@ulimit -Sn "$$(ulimit -Hn)"; $(LOCAL)/with-services.sh \
 		cargo bench --locked -p aftersend-tests --bench ingest -- $(if $(SOAK),--soak) $(BENCH)
 	$(if $(SOAK)$(BENCH),,@$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench clickhouse-sink)
+	$(if $(SOAK)$(BENCH),,@$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench processor)
 
 fuzz: ## look for input that breaks a promise: TARGET=event, records, classify or door; SECONDS=600
 	@cargo +nightly --version >/dev/null 2>&1 || { echo 'Fuzzing needs nightly Rust: rustup toolchain install nightly --profile minimal' >&2; exit 1; }

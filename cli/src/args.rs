@@ -57,6 +57,8 @@ pub enum Command {
     Simulate(SimulateOptions),
     /// Say what a bounce text means: one text a line on standard input
     Classify(ClassifyOptions),
+    /// Say what is known of somebody, what it amounts to, and what time alone will make of it
+    Explain(ExplainOptions),
     /// Run the whole pipeline on signed sample traffic and show what comes of it (needs Kafka and ClickHouse: `make demo` starts both)
     Demo(DemoOptions),
 }
@@ -125,6 +127,16 @@ pub struct ClassifyOptions {
     /// Read JSON strings, one a line, and print JSON lines
     #[arg(long)]
     pub json: bool,
+}
+
+/// `aftersend explain`
+#[derive(Debug, clap::Args)]
+pub struct ExplainOptions {
+    /// `workspace:namespace:id`, with the namespace id, cio or email; or the id alone of somebody in the workspace `default`
+    pub person: String,
+    /// Judge as of this Unix second instead of now
+    #[arg(long)]
+    pub at: Option<i64>,
 }
 
 /// `aftersend demo`

@@ -4,6 +4,7 @@ pub mod args;
 pub mod check;
 pub mod classify;
 pub mod demo;
+pub mod explain;
 pub mod migrate;
 pub mod services;
 pub mod simulate;

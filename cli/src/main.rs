@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use aftersend::args::{Args, Command, SinkCommand};
-use aftersend::{check, classify, demo, migrate, services, simulate};
+use aftersend::{check, classify, demo, explain, migrate, services, simulate};
 use aftersend_pipeline::config::Config;
 use aftersend_pipeline::shutdown;
 use aftersend_pipeline::telemetry::init_logs;
@@ -57,6 +57,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let table = configured.unwrap_or_default().bounce.table()?;
             classify::run(&options, &table)?;
         }
+        Command::Explain(options) => explain::run(&config()?, &options).await?,
         Command::Demo(options) => return demo::run(&options, shutdown).await,
     }
     Ok(ExitCode::SUCCESS)

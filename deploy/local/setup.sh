@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build and the local services need and the machine lacks.
 #   setup.sh tools      packages of the operating system; checks Rust
-#   setup.sh bench      the same, and Node.js with npm, which only the benchmarks need
+#   setup.sh bench      the same, and Node.js with npm, a Java compiler and Kafka Streams, which only the benchmarks need
 #   setup.sh services   Kafka's jars and the Python environment with the ClickHouse engine, both under .local/
 #   setup.sh            both
 set -euo pipefail
@@ -58,6 +58,11 @@ need_node() {
   fi
 }
 
+need_java_compiler() {
+  command -v javac >/dev/null || lack "Java compiler, 17 or newer" default-jdk-headless java-21-openjdk-devel openjdk@21
+  streams_ready || command -v mvn >/dev/null || lack Maven maven maven maven
+}
+
 install_missing() {
   ((${#missing[@]} > 0)) || return 0
   local list
@@ -96,6 +101,9 @@ check_rust() {
 
 # --- Kafka's jars and the ClickHouse engine -------------------------------------------------------------------------
 
+STREAMS_POM=$ROOT/tests/benches/processor/streams/pom.xml
+STREAMS_LIBS=$ROOT/.local/streams/libs
+
 hash_of() { cksum <"$1" | tr ' ' -; }
 
 jars_ready() { [[ $(cat "$KAFKA_LIBS/.stamp" 2>/dev/null) == "$(hash_of "$HERE/kafka/pom.xml")" ]]; }
@@ -119,6 +127,23 @@ fetch_jars() {
   hash_of "$HERE/kafka/pom.xml" >"$KAFKA_LIBS.new/.stamp"
   rm -rf "$KAFKA_LIBS"
   mv "$KAFKA_LIBS.new" "$KAFKA_LIBS"
+}
+
+streams_ready() { [[ $(cat "$STREAMS_LIBS/.stamp" 2>/dev/null) == "$(hash_of "$STREAMS_POM")" ]]; }
+
+fetch_streams() {
+  streams_ready && return
+  say "fetching Kafka Streams"
+  mkdir -p "${STREAMS_LIBS%/*}"
+  rm -rf "$STREAMS_LIBS.new"
+  mvn -q -B -f "$STREAMS_POM" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+    -DincludeScope=runtime "-DoutputDirectory=$STREAMS_LIBS.new" >"${STREAMS_LIBS%/*}/maven.out" 2>&1 || {
+    tail -n 20 "${STREAMS_LIBS%/*}/maven.out" >&2
+    die "Maven could not fetch Kafka Streams."
+  }
+  hash_of "$STREAMS_POM" >"$STREAMS_LIBS.new/.stamp"
+  rm -rf "$STREAMS_LIBS"
+  mv "$STREAMS_LIBS.new" "$STREAMS_LIBS"
 }
 
 fetch_engine() {
@@ -145,9 +170,13 @@ esac
 
 need_runtimes
 if [[ $what != services ]]; then need_build_tools; fi
-if [[ $what == bench ]]; then need_node; fi
+if [[ $what == bench ]]; then
+  need_node
+  need_java_compiler
+fi
 install_missing
 if [[ $what != services ]]; then check_rust; fi
+if [[ $what == bench ]]; then fetch_streams; fi
 if [[ $what != tools && $what != bench ]]; then
   if kafka_is_ours; then fetch_jars; fi
   if clickhouse_is_ours; then fetch_engine; fi

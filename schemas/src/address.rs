@@ -6,8 +6,10 @@ use crate::json::trim;
 
 mod escape;
 mod mask;
+mod provider_id;
 
 pub use mask::{MASK, mask, mask_json};
+pub use provider_id::ProviderId;
 
 /// An address in the form under which it is compared: trimmed, lower case, its domain in ASCII (Punycode).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,7 @@ pub mod members;
 pub mod migrations;
 pub mod normaliser;
 pub mod oddity;
+pub mod operator;
 pub mod outcome;
 pub mod privacy;
 pub mod profile;

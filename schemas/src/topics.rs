@@ -56,6 +56,11 @@ impl Topics {
         self.name("operator")
     }
 
+    /// How much mail to each provider bounced, in windows of event time: each partition of `raw` adds what it saw to its own partition.
+    pub fn providers(&self) -> String {
+        self.name("providers")
+    }
+
     /// The processor's consumer group.
     pub fn processor_group(&self) -> String {
         self.name("processor")
@@ -85,6 +90,8 @@ impl Topics {
             (self.track_ledger(), compact(0)),
             (self.track_calls(), keep_days(30)),
             (self.operator(), compact(0)),
+            // What is usual is taken from the week before.
+            (self.providers(), vec![("cleanup.policy", "compact,delete".into()), ("retention.ms", (9 * DAY_MS).to_string())]),
         ]
         .into_iter()
         .map(|(name, mut config)| {
@@ -115,7 +122,8 @@ mod tests {
                 "aftersend.profiles",
                 "aftersend.track-ledger",
                 "aftersend.track-calls",
-                "aftersend.operator"
+                "aftersend.operator",
+                "aftersend.providers"
             ]
         );
         assert_eq!(topics.processor_group(), "aftersend.processor");

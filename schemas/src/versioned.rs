@@ -40,6 +40,11 @@ impl Format {
         Self { record, version }
     }
 
+    /// The version that this release writes.
+    pub const fn version(&self) -> u8 {
+        self.version
+    }
+
     /// The record of the newest version.
     pub fn encode(&self, fields: &impl Serialize) -> Vec<u8> {
         // Serialising plain data into a growing buffer has no way to fail.
@@ -67,7 +72,12 @@ pub struct Fields<'b> {
     bytes: &'b [u8],
 }
 
-impl Fields<'_> {
+impl<'b> Fields<'b> {
+    /// As they stand, for a record with an encoding of its own.
+    pub fn bytes(&self) -> &'b [u8] {
+        self.bytes
+    }
+
     /// Reads all of them. Bytes that are left over are an error: fields that were added without a version would be lost by whoever writes the record next.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         match postcard::take_from_bytes(self.bytes) {

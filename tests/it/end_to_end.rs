@@ -4,7 +4,7 @@ use std::time::Duration;
 use aftersend::traffic::{Body, Outcome, SAMPLE_PEOPLE, SAMPLE_SUPPRESSED, STORIES_SUPPRESSED, disturb, samples, stories};
 use aftersend_pipeline::unix_millis;
 use aftersend_processor::fold::{Observation, State};
-use aftersend_processor::score::{Policy, evaluate};
+use aftersend_processor::score::{NoQuarantine, Policy, evaluate};
 use aftersend_schemas::identity::Subject;
 use aftersend_schemas::oddity::Oddity;
 use aftersend_tests::{Service, Setup, eventually};
@@ -60,9 +60,12 @@ async fn signed_webhooks_become_exact_rows_scores_and_calls_in_any_order_with_an
         ensure!(people.len() == reference.len(), "{} of {} people", people.len(), reference.len());
         for (key, scored) in &people {
             let state = reference.get(key).with_context(|| format!("{key:?} should not be there"))?;
-            let expected = evaluate(state, &Policy::new(&setup.config.policy), i64::from(scored.as_of));
+            let expected = evaluate(state, &Policy::new(&setup.config.policy, "default"), &NoQuarantine, i64::from(scored.as_of));
             let found = (scored.score, scored.state.as_str(), scored.email_deliverable, scored.reason.as_str());
-            ensure!(found == (expected.score, expected.state.as_str(), expected.email_deliverable, expected.reason.as_str()), "{scored:?}");
+            ensure!(
+                found == (expected.score, expected.state.as_str(), expected.email_deliverable, expected.reason().as_ref()),
+                "{scored:?}"
+            );
         }
         Ok(people)
     })
@@ -200,7 +203,7 @@ async fn kill_9_of_every_service_in_the_middle_of_traffic_changes_no_result() ->
         ensure!(people.len() == reference.len(), "{} of {} people", people.len(), reference.len());
         let mut gone = BTreeSet::new();
         for (key, scored) in &people {
-            let expected = evaluate(&reference[key], &Policy::new(&setup.config.policy), i64::from(scored.as_of));
+            let expected = evaluate(&reference[key], &Policy::new(&setup.config.policy, "default"), &NoQuarantine, i64::from(scored.as_of));
             ensure!(
                 (scored.score, scored.state.as_str()) == (expected.score, expected.state.as_str()),
                 "{scored:?} instead of {expected:?}"

@@ -7,6 +7,7 @@ mod door;
 mod end_to_end;
 mod exactly_once;
 mod outages;
+mod processor;
 mod replay;
 mod rules;
 mod tables;

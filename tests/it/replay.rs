@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,9 +15,12 @@ async fn resetting_offsets_replays_into_the_same_tables_and_calls_nobody_again()
     let mut bodies: Vec<_> = stories(unix_millis() / 1000, 3).into_iter().flat_map(|story| story.events).collect();
     bodies.extend(samples());
     let total = bodies.len() as u64;
+    // A body without an id is known by its bytes.
+    let ids = bodies.iter().map(|body| body.event_id.as_ref().map_or(body.bytes.as_slice(), |id| id.as_bytes()));
+    let distinct = ids.collect::<HashSet<_>>().len() as u64;
     let sent = setup.sender()?.send_all(bodies, 8, 0, &tokio_util::sync::CancellationToken::new()).await;
     assert!(sent.iter().all(|sent| sent.outcome == Outcome::Accepted));
-    settled(&setup, total).await?;
+    settled(&setup, total, distinct).await?;
     let tables = contents(&setup).await?;
     let versions = setup.count("SELECT count() FROM profiles FINAL").await?;
     let calls = setup.track_api.asked().len();
@@ -72,10 +76,12 @@ async fn contents(setup: &Setup) -> anyhow::Result<Vec<String>> {
     Ok(contents)
 }
 
-/// Waits until every event is folded, every profile is a row, and everybody is in step.
-async fn settled(setup: &Setup, total: u64) -> anyhow::Result<()> {
+/// Waits until every event is folded and an outcome, every profile is a row, and everybody is in step.
+async fn settled(setup: &Setup, total: u64, distinct: u64) -> anyhow::Result<()> {
     eventually(Duration::from_secs(60), async || {
         let rows = setup.count("SELECT count() FROM raw_events_current").await?;
+        let outcomes = setup.count("SELECT count() FROM message_outcomes_current").await?;
+        ensure!(outcomes == distinct, "{outcomes} of {distinct} outcomes");
         let folded = setup.metric(Service::Processor, "aftersend_processor_events_total").await? as u64;
         let written = setup.metric(Service::Processor, "aftersend_processor_profiles_written_total").await? as u64;
         let (stored, read) = (setup.count("SELECT count() FROM profiles FINAL").await?, records(setup, Service::Track).await?);

@@ -2,6 +2,8 @@
 
 pub mod bench;
 mod engines;
+mod fleet;
+mod log;
 mod process;
 mod proxy;
 mod setup;
@@ -9,10 +11,12 @@ mod topic;
 mod wire;
 
 pub use engines::{Engine, Engines};
+pub use fleet::Fleet;
+pub use log::RawLog;
 pub use process::{Process, binary, profile_directory, repository};
 pub use proxy::Proxy;
 pub use setup::{SIGNING_KEY, Service, Setup, kafka_brokers};
-pub use topic::read_topic;
+pub use topic::{open_transactions, read_topic};
 pub use wire::{Answer, Wire, signed, signed_head};
 
 use std::time::{Duration, Instant};

@@ -36,3 +36,18 @@ pub fn read_topic(config: &Config, topic: &str) -> anyhow::Result<Vec<Record>> {
     records.sort_by_key(|record| (record.partition, record.offset));
     Ok(records)
 }
+
+/// Partitions of a topic in which a transaction is open: what is committed ends before what is written.
+pub fn open_transactions(config: &Config, topic: &str) -> anyhow::Result<Vec<i32>> {
+    let ends = |isolation: &str| -> anyhow::Result<Vec<i64>> {
+        let consumer: BaseConsumer = consumer_config(config, "test", "aftersend-test-reader").set("isolation.level", isolation).create()?;
+        (0..PARTITIONS).map(|partition| Ok(consumer.fetch_watermarks(topic, partition, Duration::from_secs(10))?.1)).collect()
+    };
+    let (committed, written) = (ends("read_committed")?, ends("read_uncommitted")?);
+    Ok((0..PARTITIONS)
+        .zip(committed)
+        .zip(written)
+        .filter(|((_, committed), written)| committed < written)
+        .map(|((partition, _), _)| partition)
+        .collect())
+}

@@ -28,7 +28,7 @@ pub use duration::Span;
 pub use error::ConfigError;
 pub use ingest::{AllowedAddresses, Allowlist, Ingest, Network, TimestampWindow, Tls};
 pub use kafka::Kafka;
-pub use policy::{BounceMode, Policy, Reaction, Rules};
+pub use policy::{BounceMode, Cadences, Policy, Reaction, Rules, Score, Scoring, Soft};
 pub use privacy::{EmailPrivacy, HashKeyConfig, PrivacyConfig};
 pub use processor::Processor;
 pub use secret::{Secret, Secrets};

@@ -11,13 +11,16 @@ use super::{ConfigError, socket_address};
 pub struct Processor {
     /// Where `/livez`, `/readyz` and `/metrics` are served. Default: 127.0.0.1:9102.
     pub admin: String,
-    /// Where a local copy of the state is to be kept. Accepted, not used yet: the state is held in memory and restored from `profiles`.
+    /// Where this replica keeps its copy of the state, so that a restart reads only what it missed. Default: a temporary directory, and every start
+    /// reads the whole of its partitions.
     pub state_dir: Option<PathBuf>,
+    /// Memory for people who were looked at lately, in MiB. Default: 192.
+    pub cache_mib: u32,
 }
 
 impl Default for Processor {
     fn default() -> Self {
-        Self { admin: "127.0.0.1:9102".into(), state_dir: None }
+        Self { admin: "127.0.0.1:9102".into(), state_dir: None, cache_mib: 192 }
     }
 }
 

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -5,6 +6,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, TopicPartitionList};
 use tokio::sync::mpsc;
 
@@ -27,10 +29,11 @@ impl Released {
 }
 
 /// Hands rebalances to the service and lags to the metrics.
-pub(super) struct Context {
-    notices: mpsc::UnboundedSender<Notice>,
+pub(super) struct Context<T: Send + 'static> {
+    notices: mpsc::UnboundedSender<Notice<T>>,
     drain: Duration,
     metrics: ConsumerMetrics,
+    overrun: Arc<AtomicBool>,
     /// What changed since the polling thread last asked.
     changes: Mutex<Changes>,
 }
@@ -44,9 +47,14 @@ pub(super) struct Changes {
     pub(super) came: bool,
 }
 
-impl Context {
-    pub(super) fn new(notices: mpsc::UnboundedSender<Notice>, drain: Duration, metrics: ConsumerMetrics) -> Self {
-        Self { notices, drain, metrics, changes: Mutex::default() }
+impl<T: Send + 'static> Context<T> {
+    pub(super) fn new(
+        notices: mpsc::UnboundedSender<Notice<T>>,
+        drain: Duration,
+        metrics: ConsumerMetrics,
+        overrun: Arc<AtomicBool>,
+    ) -> Self {
+        Self { notices, drain, metrics, overrun, changes: Mutex::default() }
     }
 
     /// What changed since the last call.
@@ -59,7 +67,7 @@ impl Context {
     }
 
     /// A service that has ended needs to hear nothing.
-    fn send(&self, notice: Notice) {
+    fn send(&self, notice: Notice<T>) {
         let _ = self.notices.send(notice);
     }
 }
@@ -78,7 +86,7 @@ fn lag(partition: &rdkafka::statistics::Partition, commits_in_transactions: bool
     (position >= 0 && partition.ls_offset >= 0).then(|| (partition.ls_offset - position).max(0))
 }
 
-impl ClientContext for Context {
+impl<T: Send + 'static> ClientContext for Context<T> {
     fn stats(&self, statistics: Statistics) {
         for (name, topic) in &statistics.topics {
             for (number, partition) in &topic.partitions {
@@ -92,11 +100,13 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client");
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka client");
+        }
     }
 }
 
-impl ConsumerContext for Context {
+impl<T: Send + 'static> ConsumerContext for Context<T> {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let Rebalance::Revoke(list) = rebalance else { return };
         if list.count() == 0 {
@@ -113,6 +123,7 @@ impl ConsumerContext for Context {
         self.send(Notice::Revoked(revoked, Released { guard, lost }));
         // Nobody ever sends: the wait ends when the guard is dropped, or in time.
         if wait.recv_timeout(self.drain) == Err(blocking::RecvTimeoutError::Timeout) {
+            self.overrun.store(true, Ordering::SeqCst);
             tracing::error!(
                 limit_seconds = self.drain.as_secs(),
                 "revoked partitions were not drained in time; their work will be done again"

@@ -9,10 +9,13 @@
 //! rdkafka runs the rebalance callback inside `poll`, synchronously: polling therefore has a thread of its own, and the callback hands the revoked
 //! partitions over and waits (up to a deadline) until the service has drained them.
 
+mod alone;
 mod context;
 mod poll;
 mod range;
+mod reader;
 mod restore;
+mod tail;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,18 +36,20 @@ use crate::telemetry::ConsumerMetrics;
 use context::Context;
 pub use context::Released;
 pub use range::RangeReader;
-pub use restore::{RestoreError, restore_partitions};
+pub use reader::{Reader, Whole};
+pub use restore::{RestoreError, Restored, read_to_end, restore_partitions};
+pub use tail::Tail;
 
 /// A topic's partition.
 pub type Partition = (Arc<str>, i32);
 
-/// What the poll thread tells the service, in order.
+/// What the poll thread tells the service, in order. `T` is what a [`Reader`] makes of a message.
 #[derive(Debug)]
-pub enum Notice {
+pub enum Notice<T = Record> {
     /// These partitions are ours now.
     Assigned(Vec<Partition>),
     /// The next records, any partitions mixed, each partition in order.
-    Records(Vec<Record>),
+    Records(Vec<T>),
     /// These partitions go. Finish or drop their work, commit, then drop the guard; the group waits for it.
     Revoked(Vec<Partition>, Released),
     /// The consumer cannot go on (fenced by another member of the same name, for one).
@@ -52,21 +57,22 @@ pub enum Notice {
 }
 
 /// A group member.
-pub struct Consumer {
-    notices: mpsc::UnboundedReceiver<Notice>,
+pub struct Consumer<T: Send + 'static = Record> {
+    notices: mpsc::UnboundedReceiver<Notice<T>>,
     /// Permits for chunks of records. Rebalances need none: they are never lost behind records that nobody takes.
     room: Arc<Semaphore>,
     /// Chunks taken while held back.
     owed: Option<usize>,
-    handle: Handle,
+    handle: Handle<T>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 /// Acts on the group from any task.
-#[derive(Clone)]
-pub struct Handle {
-    consumer: Arc<BaseConsumer<Context>>,
+pub struct Handle<T: Send + 'static = Record> {
+    consumer: Arc<BaseConsumer<Context<T>>>,
     stop: Arc<AtomicBool>,
+    /// A revoke was not drained in time: partitions went while there was work on them.
+    overrun: Arc<AtomicBool>,
     /// Partitions that the service wants no more of for now.
     paused: Arc<Mutex<HashSet<Partition>>>,
 }
@@ -83,6 +89,12 @@ pub struct Committed {
 /// Chunks that may wait between the poll thread and the service.
 const CHUNKS: usize = 2;
 
+impl<T: Send + 'static> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        Self { consumer: self.consumer.clone(), stop: self.stop.clone(), overrun: self.overrun.clone(), paused: self.paused.clone() }
+    }
+}
+
 impl Consumer {
     /// Joins `group` and subscribes. `drain` bounds how long a revoke waits for its [`Released`] guard.
     pub fn subscribe(
@@ -93,22 +105,40 @@ impl Consumer {
         drain: Duration,
         metrics: ConsumerMetrics,
     ) -> KafkaResult<Self> {
+        Self::subscribe_with(Whole, config, service, group, topics, drain, metrics)
+    }
+}
+
+impl<T: Send + 'static> Consumer<T> {
+    /// As [`Consumer::subscribe`], with messages read by `reader` on the polling thread, where they need not be copied.
+    pub fn subscribe_with<R: Reader<Item = T>>(
+        reader: R,
+        config: &Config,
+        service: &str,
+        group: &str,
+        topics: &[&str],
+        drain: Duration,
+        metrics: ConsumerMetrics,
+    ) -> KafkaResult<Self> {
         let (sender, notices) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(CHUNKS));
-        let context = Context::new(sender.clone(), drain, metrics.clone());
-        let consumer: Arc<BaseConsumer<Context>> = Arc::new(consumer_config(config, service, group).create_with_context(context)?);
+        let overrun = Arc::new(AtomicBool::new(false));
+        let context = Context::new(sender.clone(), drain, metrics.clone(), overrun.clone());
+        let mut client = consumer_config(config, service, group);
+        client.set("enable.partition.eof", if R::WANTS_ENDS { "true" } else { "false" });
+        let consumer: Arc<BaseConsumer<Context<T>>> = Arc::new(client.create_with_context(context)?);
         consumer.subscribe(topics)?;
-        let handle = Handle { consumer, stop: Arc::new(AtomicBool::new(false)), paused: Arc::default() };
+        let handle = Handle { consumer, stop: Arc::new(AtomicBool::new(false)), overrun, paused: Arc::default() };
         let (polled, polled_room) = (handle.clone(), room.clone());
         let thread = std::thread::Builder::new()
             .name(format!("poll-{service}"))
-            .spawn(move || poll::run(&polled, &sender, &polled_room, &metrics))
+            .spawn(move || poll::run(reader, &polled, &sender, &polled_room, &metrics))
             .map_err(|error| KafkaError::ClientCreation(format!("cannot start the poll thread: {error}")))?;
         Ok(Self { notices, room, owed: None, handle, thread: Some(thread) })
     }
 
     /// The next notice; nothing once the poll thread has ended.
-    pub async fn next(&mut self) -> Option<Notice> {
+    pub async fn next(&mut self) -> Option<Notice<T>> {
         let notice = self.notices.recv().await;
         if let Some(Notice::Records(_)) = notice {
             match &mut self.owed {
@@ -132,7 +162,7 @@ impl Consumer {
     }
 
     /// For committing and the like from other tasks.
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> Handle<T> {
         self.handle.clone()
     }
 
@@ -148,13 +178,13 @@ impl Consumer {
     }
 }
 
-impl Handle {
+impl<T: Send + 'static> Handle<T> {
     /// Commits, and waits for the group coordinator's answer. `metadata` is kept beside each offset: ASCII, at most 4,096 bytes. Blocks.
     pub fn commit(&self, offsets: &[(Partition, NextOffset)], metadata: &str) -> KafkaResult<()> {
         if offsets.is_empty() {
             return Ok(());
         }
-        let list = Self::list(offsets)?;
+        let list = list(offsets)?;
         if !metadata.is_empty() {
             for (partition, _) in offsets {
                 if let Some(mut element) = list.find_partition(&partition.0, partition.1) {
@@ -184,9 +214,13 @@ impl Handle {
         self.consumer.fetch_watermarks(&partition.0, partition.1, timeout)
     }
 
-    /// Proof of membership for a transaction.
+    /// Proof of membership for a transaction; nothing once a revoke was not drained in time: from then on it may prove too much, since a member that
+    /// lost partitions is a member still. Nothing either while the group has given this member up: a proof without a generation would be believed.
     pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.consumer.group_metadata()
+        let member = self.consumer.group_metadata();
+        // Asked after the proof was made: a proof of before the overrun is refused by the coordinator.
+        let is_member = !self.overrun.load(Ordering::SeqCst) && !self.consumer.assignment_lost();
+        is_member.then_some(member).flatten()
     }
 
     /// Stops delivery of a partition; what has been delivered stays with the service.
@@ -210,18 +244,18 @@ impl Handle {
         self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Offsets as clients want them.
-    pub fn list(offsets: &[(Partition, NextOffset)]) -> KafkaResult<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
-        for ((topic, partition), next) in offsets {
-            list.add_partition_offset(topic, *partition, Offset::Offset(next.0))?;
-        }
-        Ok(list)
-    }
-
     fn partitions(partition: &Partition) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         list.add_partition(&partition.0, partition.1);
         list
     }
+}
+
+/// Offsets as clients want them.
+pub fn list(offsets: &[(Partition, NextOffset)]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), next) in offsets {
+        list.add_partition_offset(topic, *partition, Offset::Offset(next.0))?;
+    }
+    Ok(list)
 }

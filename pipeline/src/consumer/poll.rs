@@ -10,8 +10,7 @@ use rdkafka::{Message, TopicPartitionList};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::context::Context;
-use super::{Handle, Notice};
-use crate::record::Record;
+use super::{Handle, Notice, Reader};
 use crate::telemetry::ConsumerMetrics;
 
 /// A chunk is handed on at this many records or bytes, or when nothing more is at hand.
@@ -22,10 +21,16 @@ const IDLE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Polls until told to stop. Never blocks on the service for long: when it is busy, everything is paused and polling goes on, so the group stays alive.
-pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room: &Semaphore, metrics: &ConsumerMetrics) {
+pub(super) fn run<R: Reader>(
+    mut reader: R,
+    group: &Handle<R::Item>,
+    notices: &mpsc::UnboundedSender<Notice<R::Item>>,
+    room: &Semaphore,
+    metrics: &ConsumerMetrics,
+) {
     let consumer = group.consumer.as_ref();
     let mut topics: HashMap<String, Arc<str>> = HashMap::new();
-    let mut chunk: Vec<Record> = Vec::new();
+    let mut chunk: Vec<R::Item> = Vec::new();
     let mut bytes = 0;
     let mut held = false;
     let mut full_since: Option<Instant> = None;
@@ -38,7 +43,7 @@ pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room:
         // A revoke runs inside poll: what is at hand of its partitions must not follow it.
         let changes = consumer.context().take_changes();
         for (topic, partition) in changes.gone {
-            chunk.retain(|record| (&record.topic, record.partition) != (&topic, partition));
+            chunk.retain(|item| R::place(item) != (topic.as_ref(), partition));
         }
         if chunk.is_empty() {
             (bytes, full_since) = (0, None);
@@ -54,10 +59,11 @@ pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room:
                     Some(topic) => topic.clone(),
                     None => topics.entry(message.topic().to_owned()).or_insert_with(|| Arc::from(message.topic())).clone(),
                 };
-                let record = Record::copy(&message, topic);
-                bytes += record.size();
-                chunk.push(record);
+                let item = reader.read(&message, &topic);
+                bytes += R::size(&item);
+                chunk.push(item);
             }
+            Some(Err(KafkaError::PartitionEOF(partition))) => chunk.extend(reader.end(partition)),
             Some(Err(error)) if is_fatal(consumer, &error) => {
                 let error = consumer.client().fatal_error().map_or(error, |(code, reason)| {
                     tracing::error!(%code, reason, "the consumer cannot go on");
@@ -75,7 +81,7 @@ pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room:
         loop {
             if let Ok(permit) = room.try_acquire() {
                 permit.forget();
-                let count = chunk.len();
+                let count = chunk.iter().filter(|item| R::is_record(item)).count();
                 if notices.send(Notice::Records(std::mem::take(&mut chunk))).is_err() {
                     return;
                 }
@@ -95,14 +101,14 @@ pub(super) fn run(group: &Handle, notices: &mpsc::UnboundedSender<Notice>, room:
     }
 }
 
-fn is_fatal(consumer: &BaseConsumer<Context>, error: &KafkaError) -> bool {
+fn is_fatal<T: Send + 'static>(consumer: &BaseConsumer<Context<T>>, error: &KafkaError) -> bool {
     matches!(error, KafkaError::MessageConsumptionFatal(_))
         || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
         || consumer.client().fatal_error().is_some()
 }
 
 /// Pauses everything, or resumes what the service itself has not paused.
-fn set_paused(group: &Handle, paused: bool) {
+fn set_paused<T: Send + 'static>(group: &Handle<T>, paused: bool) {
     let Ok(assignment) = group.consumer.assignment() else { return };
     let result = if paused {
         group.consumer.pause(&assignment)

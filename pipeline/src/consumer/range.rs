@@ -1,14 +1,14 @@
 use std::time::{Duration, Instant};
 
+use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientContext, Offset};
 
 use super::Partition;
+use super::alone::{Alone, alone_config};
 use crate::config::Config;
-use crate::kafka::consumer_config;
 use crate::record::Record;
 
 /// No progress for so long is an error.
@@ -16,16 +16,15 @@ const STALL: Duration = Duration::from_secs(20);
 
 /// Reads records again by their offsets, outside of any group.
 pub struct RangeReader {
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Alone>,
 }
 
 impl RangeReader {
     /// A client of its own; nothing is ever committed by it.
     pub fn new(config: &Config) -> KafkaResult<Self> {
-        let mut client = consumer_config(config, "range", &format!("{}.range", config.kafka.topic_prefix));
-        client.remove("group.instance.id");
-        client.set("statistics.interval.ms", "0").set("enable.partition.eof", "true").set("queued.max.messages.kbytes", "4096");
-        Ok(Self { consumer: client.create_with_context(Quiet)? })
+        let mut client = alone_config(config, "read_committed", "range");
+        client.set("queued.max.messages.kbytes", "4096");
+        Ok(Self { consumer: client.create_with_context(Alone)? })
     }
 
     /// The committed records from `first` to `last` that the log still holds, in order. Blocks.
@@ -65,15 +64,3 @@ impl RangeReader {
         Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut))
     }
 }
-
-struct Quiet;
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(%error, reason, "kafka client");
-        }
-    }
-}
-
-impl rdkafka::consumer::ConsumerContext for Quiet {}

@@ -2,14 +2,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 
+use super::alone::alone;
 use crate::config::Config;
-use crate::kafka::consumer_config;
+use crate::offsets::NextOffset;
 use crate::record::Record;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,14 +34,54 @@ pub enum RestoreError {
     },
 }
 
-/// Reads compacted partitions from their beginning to the high watermarks as they stand now, committed records only: a transaction that is open below
-/// such a mark is waited for, since it may belong to a predecessor that just died. Blocks; returns the number of records seen.
+/// A partition that was read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restored {
+    /// Partition.
+    pub partition: i32,
+    /// Everything before this has been seen.
+    pub next: NextOffset,
+    /// Where reading began: earlier than asked for if the partition ends before that.
+    pub from: Option<NextOffset>,
+}
+
+/// Reads compacted partitions from their beginning to the high watermarks as they stand now. See [`read_to_end`]. Blocks; returns the number of records seen.
 pub fn restore_partitions(config: &Config, topic: &str, partitions: &[i32], mut apply: impl FnMut(Record)) -> Result<u64, RestoreError> {
+    let starts: Vec<_> = partitions.iter().map(|partition| (*partition, None)).collect();
+    let mut seen = 0;
+    let apply = |record| {
+        seen += 1;
+        apply(record);
+        true
+    };
+    read_to_end(config, topic, &starts, apply)?;
+    Ok(seen)
+}
+
+/// Reads partitions from given offsets (nothing: their beginning) to the high watermarks as they stand now, committed records only: a transaction that
+/// is open below such a mark is waited for, since it may belong to a predecessor that just died. A partition that ends before its start is read from its
+/// beginning: it is another one. Ends early when `apply` says false. Blocks.
+pub fn read_to_end(
+    config: &Config,
+    topic: &str,
+    starts: &[(i32, Option<NextOffset>)],
+    mut apply: impl FnMut(Record) -> bool,
+) -> Result<Vec<Restored>, RestoreError> {
     let failed = |source| RestoreError::Kafka { topic: topic.to_owned(), source };
     let stalled = || RestoreError::Stalled { topic: topic.to_owned() };
-    let ends = high_watermarks(config, topic, partitions).map_err(failed)?;
+    let partitions: Vec<i32> = starts.iter().map(|(partition, _)| *partition).collect();
+    let ends = high_watermarks(config, topic, &partitions).map_err(failed)?;
+    let mut restored: Vec<Restored> = starts
+        .iter()
+        .zip(&ends)
+        .map(|((partition, from), end)| Restored {
+            partition: *partition,
+            next: NextOffset(*end),
+            from: from.filter(|from| from.0 <= *end),
+        })
+        .collect();
 
-    let consumer = client(config, "read_committed").map_err(failed)?;
+    let consumer = alone(config, "read_committed", "restore").map_err(failed)?;
     let mut moved = Instant::now();
     for (partition, end) in partitions.iter().zip(ends) {
         // Under read_committed the upper watermark is the last stable offset.
@@ -55,19 +94,24 @@ pub fn restore_partitions(config: &Config, topic: &str, partitions: &[i32], mut 
     }
 
     let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition_offset(topic, *partition, Offset::Beginning).map_err(failed)?;
+    for Restored { partition, from, .. } in &restored {
+        let start = from.map_or(Offset::Beginning, |from| Offset::Offset(from.0));
+        list.add_partition_offset(topic, *partition, start).map_err(failed)?;
     }
     consumer.assign(&list).map_err(failed)?;
     let name: Arc<str> = Arc::from(topic);
     let mut unread: HashSet<i32> = partitions.iter().copied().collect();
-    let mut seen = 0;
     moved = Instant::now();
     while !unread.is_empty() {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
-                seen += 1;
-                apply(Record::copy(&message, name.clone()));
+                let after = NextOffset::after(message.offset());
+                if let Some(place) = restored.iter_mut().find(|place| place.partition == message.partition()) {
+                    place.next = place.next.max(after);
+                }
+                if !apply(Record::copy(&message, name.clone())) {
+                    break;
+                }
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 unread.remove(&partition);
@@ -81,34 +125,10 @@ pub fn restore_partitions(config: &Config, topic: &str, partitions: &[i32], mut 
         }
         moved = Instant::now();
     }
-    Ok(seen)
+    Ok(restored)
 }
 
 fn high_watermarks(config: &Config, topic: &str, partitions: &[i32]) -> KafkaResult<Vec<i64>> {
-    let consumer = client(config, "read_uncommitted")?;
+    let consumer = alone(config, "read_uncommitted", "restore")?;
     partitions.iter().map(|partition| Ok(consumer.fetch_watermarks(topic, *partition, TIMEOUT)?.1)).collect()
 }
-
-/// A consumer without a group: partitions are assigned by hand and nothing is ever committed.
-fn client(config: &Config, isolation: &str) -> KafkaResult<BaseConsumer<Reader>> {
-    let mut client = consumer_config(config, "restore", &format!("{}.restore", config.kafka.topic_prefix));
-    client.remove("group.instance.id");
-    client
-        .set("isolation.level", isolation)
-        .set("statistics.interval.ms", "0")
-        .set("enable.partition.eof", "true")
-        .create_with_context(Reader)
-}
-
-/// The end of a partition is what a restore waits for, no error to log.
-struct Reader;
-
-impl ClientContext for Reader {
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(%error, reason, "kafka client");
-        }
-    }
-}
-
-impl ConsumerContext for Reader {}

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aftersend_schemas::topics::{PARTITIONS, TopicSpec};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -108,7 +108,25 @@ pub async fn create_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<S
             Err((topic, code)) => return Err(TopicError::Create { topic, code }),
         }
     }
+    known_everywhere(config, &created).await?;
     Ok(created)
+}
+
+/// Waits until brokers know what the controller has created: until then they say that it does not exist.
+async fn known_everywhere(config: &Config, created: &[String]) -> Result<(), TopicError> {
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let shared = config.clone();
+        let known = tokio::task::spawn_blocking(move || metadata(&shared)).await;
+        let known = known.unwrap_or_else(|_| Err(unreachable(config, KafkaError::Canceled)))?;
+        let is_known = |name: &str| known.topics().iter().any(|topic| topic.name() == name && topic.error().is_none());
+        match created.iter().find(|name| !is_known(name)) {
+            None => return Ok(()),
+            Some(missing) if Instant::now() > deadline => return Err(TopicError::Missing(missing.clone())),
+            Some(_) => tokio::time::sleep(backoff.next_delay()).await,
+        }
+    }
 }
 
 /// [`check_topics`], waiting for Kafka to answer. False if `shutdown` came first.
@@ -162,4 +180,13 @@ pub async fn check_topics(config: &Config, names: &[String]) -> Result<(), Topic
         }
     }
     Ok(())
+}
+
+/// One setting of a topic; nothing where the broker does not say.
+pub async fn topic_setting(config: &Config, topic: &str, name: &str) -> Result<Option<String>, TopicError> {
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let described = client(config)?.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
+    let described = described.map_err(|source| unreachable(config, source))?;
+    let settings = described.into_iter().next().and_then(Result::ok);
+    Ok(settings.and_then(|settings| settings.get(name)?.value.clone()))
 }

@@ -3,5 +3,5 @@
 mod admin;
 mod client;
 
-pub use admin::{TopicError, check_topics, create_topics, wait_for_topics};
+pub use admin::{TopicError, check_topics, create_topics, topic_setting, wait_for_topics};
 pub use client::{consumer_config, producer_config, transactional_producer_config};

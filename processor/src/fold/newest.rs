@@ -1,14 +1,11 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 /// A set that keeps its `LIMIT` largest members, each with the smallest value seen for it.
 ///
 /// The largest members of a union are the largest among the largest members of its parts, so the bound keeps the join a join: what is dropped is dropped in
 /// every order. Members begin with their time, so the oldest go first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Newest<T: Ord, const LIMIT: usize, V = ()> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest<T: Ord, const LIMIT: usize, V> {
     members: BTreeMap<T, V>,
 }
 
@@ -20,7 +17,7 @@ impl<T: Ord, V, const LIMIT: usize> Default for Newest<T, LIMIT, V> {
 
 impl<T: Ord, V: Ord, const LIMIT: usize> Newest<T, LIMIT, V> {
     /// Joins one member. True if that changed anything.
-    pub fn insert_with(&mut self, member: T, value: V) -> bool {
+    pub fn insert(&mut self, member: T, value: V) -> bool {
         if let Some(known) = self.members.get_mut(&member) {
             let smaller = value < *known;
             if smaller {
@@ -43,7 +40,7 @@ impl<T: Ord, V: Ord, const LIMIT: usize> Newest<T, LIMIT, V> {
     /// Joins another set.
     pub fn merge(&mut self, other: Self) {
         for (member, value) in other.members {
-            self.insert_with(member, value);
+            self.insert(member, value);
         }
     }
 
@@ -65,12 +62,5 @@ impl<T: Ord, V: Ord, const LIMIT: usize> Newest<T, LIMIT, V> {
     /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
-    }
-}
-
-impl<T: Ord, const LIMIT: usize> Newest<T, LIMIT> {
-    /// Joins one member. True if that changed anything.
-    pub fn insert(&mut self, member: T) -> bool {
-        self.insert_with(member, ())
     }
 }

@@ -1,9 +1,11 @@
-use aftersend_schemas::address::Address;
+use aftersend_schemas::address::{Address, ProviderId};
 use aftersend_schemas::bounce::BounceClass;
 use aftersend_schemas::catalogue::{self, Evidence};
 use aftersend_schemas::event::Event;
 use aftersend_schemas::members::Field;
 use aftersend_schemas::normaliser::Normaliser;
+use aftersend_schemas::operator::{Decision, OperatorRecord};
+use aftersend_schemas::profile::Channel;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What one event says about a person.
@@ -12,7 +14,7 @@ pub struct Observation {
     /// Unix seconds of the event.
     pub at: u32,
     /// Hash of the delivery id (of the event id where there is none): evidence is counted by distinct message.
-    pub message: u64,
+    pub message: u32,
     /// Hash of the address the event is about; 0 if unknown or not kept.
     pub address: u64,
     /// What happened.
@@ -46,6 +48,8 @@ pub enum Fact {
         confidence: u8,
         /// True while the provider still tries.
         deferred: bool,
+        /// Whose mailbox it was.
+        provider: ProviderId,
         /// The message's id, for people who look for it.
         delivery_id: String,
         /// Unix milliseconds of arrival.
@@ -62,13 +66,26 @@ pub enum Fact {
     Subscribed,
     /// Something on another channel.
     Elsewhere {
-        /// Its name.
-        channel: String,
-        /// Delivered, clicked, opened or converted: the channel reaches the person. False: it bounced.
-        reached: bool,
+        /// Which.
+        channel: Channel,
+        /// What.
+        reach: Reach,
     },
+    /// An operator decided something.
+    Decided(Decision),
     /// Only that the person was written to, under this address.
     Seen,
+}
+
+/// How far a message on another channel came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It arrived.
+    Arrived,
+    /// It was opened or answered.
+    Answered,
+    /// It did not arrive.
+    Failed,
 }
 
 /// Longest delivery id that is kept.
@@ -79,8 +96,9 @@ impl Observation {
     pub fn of(event: &Event<'_>, received_at: i64, normaliser: &Normaliser) -> Option<Self> {
         let at = u32::try_from(event.time.seconds()?).ok()?;
         let delivery_id = event.delivery_id();
-        let message = xxh3_64(delivery_id.as_deref().unwrap_or(&event.event_id).as_bytes());
+        let message = short_hash(delivery_id.as_deref().unwrap_or(&event.event_id));
         let address = event.address().and_then(|text| Address::read(&text));
+        let provider = address.as_ref().map(Address::provider_id).unwrap_or_default();
         let address = address.and_then(|address| normaliser.privacy.compare_hash(&address)).unwrap_or_default();
         let evidence = catalogue::evidence(&event.metric);
         let fact = match (event.object_type.as_ref(), evidence) {
@@ -91,7 +109,7 @@ impl Observation {
             ("email", Evidence::Opened) => Fact::Opened { machine: event.by_machine() },
             ("email", Evidence::Clicked) => {
                 let link = event.text(Field::LinkId).or_else(|| event.text(Field::Href));
-                let link = link.map_or(0, |link| (xxh3_64(link.as_bytes()) >> 32) as u32);
+                let link = link.map_or(0, |link| short_hash(&link));
                 Fact::Clicked { link, machine: event.by_machine() }
             }
             ("email", Evidence::Converted) => Fact::Converted,
@@ -103,18 +121,37 @@ impl Observation {
                     class: verdict.class,
                     confidence: verdict.confidence,
                     deferred: evidence == Evidence::Deferred,
+                    provider,
                     delivery_id: cut(delivery_id.as_deref().unwrap_or_default(), DELIVERY_ID_BYTES).to_owned(),
                     received_at,
                 }
             }
-            (
-                channel @ ("push" | "sms" | "whatsapp" | "in_app" | "slack"),
-                Evidence::Delivered | Evidence::Opened | Evidence::Clicked | Evidence::Converted | Evidence::Bounced,
-            ) => Fact::Elsewhere { channel: channel.to_owned(), reached: evidence != Evidence::Bounced },
-            _ => Fact::Seen,
+            (channel, evidence) => elsewhere(channel, evidence).unwrap_or(Fact::Seen),
         };
         Some(Self { at, message, address, fact })
     }
+
+    /// What an operator's record says. Nothing for one whose time is none.
+    pub fn decided(record: &OperatorRecord) -> Option<Self> {
+        let at = u32::try_from(record.at).ok()?;
+        Some(Self { at, message: 0, address: 0, fact: Fact::Decided(record.decision) })
+    }
+}
+
+fn elsewhere(channel: &str, evidence: Evidence) -> Option<Fact> {
+    let channel = Channel::parse(channel).filter(|channel| *channel != Channel::Email)?;
+    let reach = match evidence {
+        Evidence::Delivered => Reach::Arrived,
+        Evidence::Opened | Evidence::Clicked | Evidence::Converted => Reach::Answered,
+        Evidence::Bounced => Reach::Failed,
+        _ => return None,
+    };
+    Some(Fact::Elsewhere { channel, reach })
+}
+
+/// 32 bits: two messages of one person meet once in ten million people (docs/adr/0016).
+fn short_hash(text: &str) -> u32 {
+    (xxh3_64(text.as_bytes()) >> 32) as u32
 }
 
 fn cut(text: &str, limit: usize) -> &str {

@@ -1,166 +1,152 @@
-use std::collections::BTreeMap;
-
 use aftersend_schemas::DecodeError;
-use aftersend_schemas::bounce::BounceClass;
+use aftersend_schemas::operator::Decision;
+use aftersend_schemas::profile::Channel;
 use aftersend_schemas::versioned::Format;
-use serde::{Deserialize, Serialize};
 
+use super::hard::{HardBounce, HardBounces};
+use super::lives::Lives;
 use super::newest::Newest;
-use super::observation::{Fact, Observation};
+use super::observation::{Fact, Observation, Reach};
+use super::recent::{Click, Mail, Recent, Response};
+use super::soft::{SoftClass, SoftDay, SoftDays};
+use super::{day, encoding, first_version};
+use crate::score::Policy;
 
-const FORMAT: Format = Format::new("state in a profile", 1);
-/// Mails, opens, clicks and conversions that are remembered, each: more than any rule looks at within its window, for all but bots.
-const MAILS: usize = 256;
-/// Bounces that are remembered.
-const BOUNCES: usize = 64;
-/// Hard bounces and complaints that are remembered, each.
-const VERDICTS: usize = 16;
-/// Channels beside e-mail that are remembered.
-const CHANNELS: usize = 8;
-
-/// A mail by its time, message and address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Mail {
-    /// Unix seconds.
-    pub at: u32,
-    /// Hash of the delivery id.
-    pub message: u64,
-    /// Hash of the address; 0 if unknown.
-    pub address: u64,
-}
-
-/// A click.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Click {
-    /// The mail, at the time of the click.
-    pub mail: Mail,
-    /// Which link; 0 if unknown.
-    pub link: u32,
-    /// A machine said so itself.
-    pub machine: bool,
-}
-
-/// A soft bounce, a block or a deferral.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Bounce {
-    /// Unix seconds.
-    pub at: u32,
-    /// Hash of the delivery id.
-    pub message: u64,
-    /// Hash of the address.
-    pub address: u64,
-    /// Place of the class in [`BounceClass::ALL`].
-    pub class: u8,
-    /// True while the provider still tried.
-    pub deferred: bool,
-}
-
-/// A hard bounce.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct HardBounce {
-    /// Unix seconds.
-    pub at: u32,
-    /// Hash of the delivery id.
-    pub message: u64,
-    /// Hash of the address.
-    pub address: u64,
-    /// True if the domain is to blame, which may come back.
-    pub domain: bool,
-    /// Percent.
-    pub confidence: u8,
-}
+const FORMAT: Format = Format::new("state in a profile", 2);
+/// Complaints that are remembered.
+const COMPLAINTS: usize = 16;
 
 /// A complaint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Complaint {
     /// Unix seconds.
     pub at: u32,
     /// Hash of the delivery id.
-    pub message: u64,
+    pub message: u32,
 }
 
 /// What is known of another channel: latest times, 0 for never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OtherChannel {
     /// Last delivery, open, click or conversion.
     pub reached_at: u32,
+    /// Last open, click or conversion.
+    pub answered_at: u32,
     /// Last bounce.
     pub bounced_at: u32,
 }
 
-/// Everything remembered of a person. Public for the score to read; only [`State::observe`] and [`State::merge`] change it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Everything remembered of a person. Public for the score to read; only [`State::observe`] and [`State::merge`] change it. Times are Unix seconds, and 0
+/// stands for never.
+///
+/// Bound to an address: hard bounces, soft bounce days, signs of life. Bound to the person: the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
     /// Mails that arrived.
-    pub delivered: Newest<Mail, MAILS>,
+    pub delivered: Recent<Mail>,
     /// Opens that no machine claimed.
-    pub opened: Newest<Mail, MAILS>,
-    /// Clicks.
-    pub clicked: Newest<Click, MAILS>,
+    pub opened: Recent<Response>,
+    /// Clicks that no machine claimed.
+    pub clicked: Recent<Click>,
     /// Conversions.
-    pub converted: Newest<Mail, MAILS>,
-    /// Bounces that are not hard.
-    pub bounces: Newest<Bounce, BOUNCES>,
-    /// Hard bounces, each with its earliest arrival in Unix milliseconds.
-    pub hard: Newest<HardBounce, VERDICTS, i64>,
-    /// Complaints, each with its earliest arrival.
-    pub complaints: Newest<Complaint, VERDICTS, i64>,
-    /// First mail that arrived; 0 for never.
+    pub converted: Recent<Response>,
+    /// Days on which mail failed for the time being.
+    pub soft: SoftDays,
+    /// Hard bounces.
+    pub hard: HardBounces,
+    /// Complaints, each with its earliest arrival in Unix milliseconds.
+    pub complaints: Newest<Complaint, COMPLAINTS, i64>,
+    /// When each address last took or answered mail.
+    pub lives: Lives,
+    /// First mail that arrived.
     pub first_delivered_at: u32,
-    /// Last opt-out; 0 for never.
+    /// Last opt-out.
     pub unsubscribed_at: u32,
-    /// Last opt-in; 0 for never.
+    /// Last opt-in.
     pub subscribed_at: u32,
     /// Latest address, by anything but a bounce: time and hash. A bounce tells nothing of which address is in use, and must never lift a gate.
     pub address: (u32, u64),
     /// Latest bounce of any kind: time and delivery id.
     pub last_bounce: (u32, String),
-    /// Channels beside e-mail.
-    pub channels: BTreeMap<String, OtherChannel>,
+    /// Channels beside e-mail, by [`Channel::OTHERS`].
+    pub channels: [OtherChannel; Channel::OTHERS.len()],
+    /// Until when an operator lifted complaints.
+    pub complaints_lifted_at: u32,
+    /// Until when an operator lifted hard bounces.
+    pub hard_lifted_at: u32,
+    /// Whether an operator forbade everything irreversible, and since when. Of two decisions in one second the ban counts.
+    pub never_suppress: (u32, bool),
 }
 
 impl State {
     /// Joins what one event says: any order, any number of times. True if that changed anything.
     pub fn observe(&mut self, observation: &Observation) -> bool {
         let Observation { at, message, address, ref fact } = *observation;
-        let mail = Mail { at, message, address };
         let joined = match fact {
-            Fact::Delivered => self.delivered.insert(mail) | join_earliest(&mut self.first_delivered_at, at),
-            Fact::Opened { machine: true } | Fact::Seen => false,
-            Fact::Opened { machine: false } => self.opened.insert(mail),
-            Fact::Clicked { link, machine } => self.clicked.insert(Click { mail, link: *link, machine: *machine }),
-            Fact::Converted => self.converted.insert(mail),
-            Fact::Bounced { class, confidence, deferred, delivery_id, received_at } => {
-                let joined = if class.is_hard() && !deferred {
-                    let domain = *class == BounceClass::HardDomain;
-                    self.hard.insert_with(HardBounce { at, message, address, domain, confidence: *confidence }, *received_at)
-                } else {
-                    let class = BounceClass::ALL.iter().position(|known| known == class).and_then(|place| u8::try_from(place).ok());
-                    self.bounces.insert(Bounce { at, message, address, class: class.unwrap_or(u8::MAX), deferred: *deferred })
-                };
-                joined | (!deferred && join_latest(&mut self.last_bounce, (at, delivery_id.clone())))
+            Fact::Delivered => {
+                let lives = self.lives.insert(address, at);
+                self.delivered.insert(Mail { at, message }) | join_earliest(&mut self.first_delivered_at, at) | lives
             }
-            Fact::Complained { received_at } => self.complaints.insert_with(Complaint { at, message }, *received_at),
+            Fact::Opened { machine: true } | Fact::Clicked { machine: true, .. } | Fact::Seen => false,
+            Fact::Opened { machine: false } => self.opened.insert(Response { at, message }),
+            Fact::Clicked { link, machine: false } => {
+                self.clicked.insert(Click { at, message, link: *link }) | self.lives.insert(address, at)
+            }
+            Fact::Converted => self.converted.insert(Response { at, message }) | self.lives.insert(address, at),
+            Fact::Bounced { class, confidence, deferred, provider, delivery_id, received_at } => {
+                let joined = if class.is_hard() && !deferred {
+                    let domain = *class == aftersend_schemas::bounce::BounceClass::HardDomain;
+                    let bounce = HardBounce { at, message, address, provider: *provider, domain, confidence: *confidence };
+                    self.hard.insert(bounce, *received_at)
+                } else {
+                    let class = SoftClass::of(*class, *deferred);
+                    class.is_some_and(|class| self.soft.insert(SoftDay { day: day(at), address, class }))
+                };
+                let is_later = !deferred && (at, delivery_id.as_str()) > (self.last_bounce.0, self.last_bounce.1.as_str());
+                if is_later {
+                    self.last_bounce = (at, delivery_id.clone());
+                }
+                joined | is_later
+            }
+            Fact::Complained { received_at } => self.complaints.insert(Complaint { at, message }, *received_at),
             Fact::Unsubscribed => join_latest(&mut self.unsubscribed_at, at),
             Fact::Subscribed => join_latest(&mut self.subscribed_at, at),
-            Fact::Elsewhere { channel, reached } => {
-                let (reached_at, bounced_at) = if *reached { (at, 0) } else { (0, at) };
-                self.join_channel(channel.clone(), OtherChannel { reached_at, bounced_at })
+            Fact::Decided(decision) => self.decide(*decision, at),
+            Fact::Elsewhere { channel, reach } => {
+                let (reached_at, answered_at, bounced_at) = match reach {
+                    Reach::Arrived => (at, 0, 0),
+                    Reach::Answered => (at, at, 0),
+                    Reach::Failed => (0, 0, at),
+                };
+                let seen = OtherChannel { reached_at, answered_at, bounced_at };
+                let known = Channel::OTHERS.iter().position(|other| other == channel).and_then(|place| self.channels.get_mut(place));
+                known.is_some_and(|known| known.join(seen))
             }
         };
         let names_address = address != 0 && !matches!(fact, Fact::Bounced { .. } | Fact::Elsewhere { .. });
         joined | (names_address && join_latest(&mut self.address, (at, address)))
     }
 
+    fn decide(&mut self, decision: Decision, at: u32) -> bool {
+        match decision {
+            Decision::LiftComplaint => join_latest(&mut self.complaints_lifted_at, at),
+            Decision::LiftHardBounce => join_latest(&mut self.hard_lifted_at, at),
+            Decision::Unsuppress => join_latest(&mut self.complaints_lifted_at, at) | join_latest(&mut self.hard_lifted_at, at),
+            Decision::NeverSuppress => join_latest(&mut self.never_suppress, (at, true)),
+            Decision::MaySuppress => join_latest(&mut self.never_suppress, (at, false)),
+        }
+    }
+
     /// Joins another state of the same person.
     pub fn merge(&mut self, other: Self) {
-        self.delivered.merge(other.delivered);
-        self.opened.merge(other.opened);
-        self.clicked.merge(other.clicked);
-        self.converted.merge(other.converted);
-        self.bounces.merge(other.bounces);
-        self.hard.merge(other.hard);
+        self.delivered.merge(&other.delivered);
+        self.opened.merge(&other.opened);
+        self.clicked.merge(&other.clicked);
+        self.converted.merge(&other.converted);
+        self.soft.merge(&other.soft);
+        self.hard.merge(&other.hard);
         self.complaints.merge(other.complaints);
+        self.lives.merge(&other.lives);
         if other.first_delivered_at != 0 {
             join_earliest(&mut self.first_delivered_at, other.first_delivered_at);
         }
@@ -168,38 +154,64 @@ impl State {
         join_latest(&mut self.subscribed_at, other.subscribed_at);
         join_latest(&mut self.address, other.address);
         join_latest(&mut self.last_bounce, other.last_bounce);
-        for (name, channel) in other.channels {
-            self.join_channel(name, channel);
+        for (known, seen) in self.channels.iter_mut().zip(other.channels) {
+            known.join(seen);
         }
+        join_latest(&mut self.complaints_lifted_at, other.complaints_lifted_at);
+        join_latest(&mut self.hard_lifted_at, other.hard_lifted_at);
+        join_latest(&mut self.never_suppress, other.never_suppress);
     }
 
-    /// Keeps the first channels by name: there are eight documented ones, and a flood of invented names must not grow the state.
-    fn join_channel(&mut self, name: String, seen: OtherChannel) -> bool {
-        let full = self.channels.len() == CHANNELS && self.channels.last_key_value().is_some_and(|(last, _)| *last < name);
-        if full {
-            return false;
-        }
-        let new = !self.channels.contains_key(&name);
-        let channel = self.channels.entry(name).or_default();
-        let joined = join_latest(&mut channel.reached_at, seen.reached_at) | join_latest(&mut channel.bounced_at, seen.bounced_at);
-        if self.channels.len() > CHANNELS {
-            self.channels.pop_last();
-        }
-        new | joined
+    /// What is known of another channel.
+    pub fn channel(&self, channel: Channel) -> OtherChannel {
+        let place = Channel::OTHERS.iter().position(|other| *other == channel);
+        place.and_then(|place| self.channels.get(place)).copied().unwrap_or_default()
     }
 
-    /// One version byte, then the fields.
+    /// Unix seconds of the latest event that is evidence of anything; nothing for a state without any.
+    pub fn last_evidence_at(&self) -> Option<u32> {
+        let sets = [self.delivered.last_at(), self.opened.last_at(), self.clicked.last_at(), self.converted.last_at()];
+        // The end of a day, since the second is not kept.
+        let soft = self.soft.as_slice().last().map(|soft| soft.day.saturating_mul(86_400).saturating_add(86_399));
+        let hard = self.hard.as_slice().last().map(|(bounce, _)| bounce.at);
+        let complained = self.complaints.iter().next_back().map(|complaint| complaint.at);
+        let decided = [self.complaints_lifted_at, self.hard_lifted_at, self.never_suppress.0];
+        let registers = [self.unsubscribed_at, self.subscribed_at, self.address.0, self.last_bounce.0].into_iter().chain(decided);
+        let channels = self.channels.iter().flat_map(|channel| [channel.reached_at, channel.bounced_at]);
+        let latest = sets.into_iter().chain([soft, hard, complained]).flatten().chain(registers).chain(channels).max();
+        latest.filter(|at| *at > 0)
+    }
+
+    /// The Unix second from which the person may be forgotten if nothing more happens; nothing for whom a complaint, a wish, a hard bounce or an operator's
+    /// decision is known: those are kept for good. Without any evidence the time counts from `judged_at`, the last verdict.
+    pub fn forget_at(&self, policy: &Policy, judged_at: i64) -> Option<i64> {
+        let wished = self.unsubscribed_at.max(self.subscribed_at) > 0;
+        let decided = self.complaints_lifted_at.max(self.hard_lifted_at).max(self.never_suppress.0) > 0;
+        let is_kept = wished || decided || !self.complaints.is_empty() || !self.hard.as_slice().is_empty();
+        (!is_kept).then(|| self.last_evidence_at().map_or(judged_at, i64::from) + policy.forget_after)
+    }
+
+    /// One version byte, then what `encoding` says.
     pub fn encode(&self) -> Vec<u8> {
-        FORMAT.encode(self)
+        encoding::write(self, FORMAT.version())
     }
 
     /// Reads what this or an earlier release wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let fields = FORMAT.open(bytes)?;
         match fields.version {
-            1 => fields.read(),
+            1 => Ok(fields.read::<first_version::State>()?.into()),
+            2 => encoding::read(fields.bytes()).ok_or_else(|| fields.malformed()),
             _ => Err(fields.malformed()),
         }
+    }
+}
+
+impl OtherChannel {
+    fn join(&mut self, seen: Self) -> bool {
+        join_latest(&mut self.reached_at, seen.reached_at)
+            | join_latest(&mut self.answered_at, seen.answered_at)
+            | join_latest(&mut self.bounced_at, seen.bounced_at)
     }
 }
 

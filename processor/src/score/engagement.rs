@@ -1,87 +1,177 @@
-use std::collections::{BTreeMap, BTreeSet};
+use smallvec::SmallVec;
 
-use super::days_between;
+use super::{DAY, Policy, decayed};
 use crate::fold::{Click, Mail, State};
 
-/// Opens and clicks this soon after delivery are a scanner's.
-const MACHINE_OPEN_SECONDS: u32 = 5;
-const MACHINE_CLICK_SECONDS: u32 = 3;
-/// So many distinct links of one mail within this many seconds, too.
-const BURST_LINKS: usize = 3;
-const BURST_SECONDS: u32 = 2;
-/// Days over which exposure counts.
-const EXPOSURE_DAYS: f64 = 90.0;
+/// Exposure counts over these days.
+const EXPOSURE_DAYS: i64 = 90;
+/// Answers older than this weigh nothing.
+const ANSWER_DAYS: i64 = 365;
 
-/// What a person did with the mail that arrived.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Engagement {
-    /// Decayed conversions, clicks and opens, at most 1.5 a mail.
-    pub(super) mass: f64,
-    /// Distinct mails delivered within 90 days.
-    pub(super) delivered_90d: u32,
-    /// Of these, those after the last click or conversion.
-    pub(super) unanswered: u32,
-    /// Last click by a human.
-    pub(super) last_click_at: Option<u32>,
-    /// Last click or conversion.
-    pub(super) last_answer_at: Option<u32>,
-    /// Last click, conversion or open, and which it was.
-    pub(super) last_engaged: Option<(u32, &'static str)>,
+/// How somebody answered a mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Answer {
+    Opened,
+    Clicked,
+    Converted,
 }
 
-impl Engagement {
-    pub(super) fn read(state: &State, now: i64) -> Self {
-        let past = |mail: &&Mail| i64::from(mail.at) <= now;
-        let mut arrived: BTreeMap<u64, u32> = BTreeMap::new();
-        for mail in state.delivered.iter().filter(past) {
-            arrived.entry(mail.message).or_insert(mail.at);
-        }
-        let soon = |mail: &Mail, seconds: u32| arrived.get(&mail.message).is_some_and(|at| mail.at.saturating_sub(*at) <= seconds);
-
-        let clicks = human_clicks(state, now, &soon);
-        let conversions: Vec<Mail> = state.converted.iter().filter(past).copied().collect();
-        let opens: Vec<Mail> = state.opened.iter().filter(past).filter(|mail| !soon(mail, MACHINE_OPEN_SECONDS)).copied().collect();
-
-        let mut mass: BTreeMap<u64, f64> = BTreeMap::new();
-        for (mails, weight, half_life) in [(&conversions, 1.5, 60.0), (&clicks, 1.0, 45.0), (&opens, 0.15, 21.0)] {
-            let mut latest: BTreeMap<u64, u32> = BTreeMap::new();
-            for mail in mails {
-                latest.insert(mail.message, mail.at);
-            }
-            for (message, at) in latest {
-                *mass.entry(message).or_default() += weight * (-days_between(at, now) / half_life).exp2();
-            }
-        }
-
-        let last = |mails: &[Mail]| mails.iter().map(|mail| mail.at).max();
-        let (last_click_at, last_conversion_at) = (last(&clicks), last(&conversions));
-        let last_answer_at = last_click_at.max(last_conversion_at);
-        let last_engaged = [(last_conversion_at, "converted"), (last_click_at, "clicked"), (last(&opens), "opened")]
-            .into_iter()
-            .filter_map(|(at, metric)| Some((at?, metric)))
-            .max_by_key(|(at, _)| *at);
-        let recent: Vec<u32> = arrived.values().copied().filter(|at| days_between(*at, now) <= EXPOSURE_DAYS).collect();
-        let unanswered = recent.iter().filter(|at| last_answer_at.is_none_or(|answer| **at > answer)).count();
-        Self {
-            mass: mass.into_values().fold(0.0, |sum, mass| sum + mass.min(1.5)),
-            delivered_90d: u32::try_from(recent.len()).unwrap_or(u32::MAX),
-            unanswered: u32::try_from(unanswered).unwrap_or(u32::MAX),
-            last_click_at,
-            last_answer_at,
-            last_engaged,
+impl Answer {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Clicked => "clicked",
+            Self::Converted => "converted",
         }
     }
 }
 
-fn human_clicks(state: &State, now: i64, soon: &impl Fn(&Mail, u32) -> bool) -> Vec<Mail> {
-    let clicks: Vec<&Click> = state.clicked.iter().filter(|click| i64::from(click.mail.at) <= now && !click.machine).collect();
-    let burst = |click: &Click| {
-        let links: BTreeSet<u32> = clicks
-            .iter()
-            .filter(|other| other.mail.message == click.mail.message && other.mail.at.abs_diff(click.mail.at) <= BURST_SECONDS)
-            .map(|other| other.link)
-            .collect();
-        links.len() >= BURST_LINKS
-    };
-    clicks.iter().filter(|click| !soon(&click.mail, MACHINE_CLICK_SECONDS) && !burst(click)).map(|click| click.mail).collect()
+/// What a person did with the mail that arrived: only what humans do.
+#[derive(Debug, Clone)]
+pub(super) struct Engagement<'s> {
+    /// Mails that arrived, oldest first, each once.
+    delivered: &'s [Mail],
+    /// The last answer of each kind to each mail, by mail.
+    answers: SmallVec<[(u32, Answer, u32); 16]>,
+    /// Times of clicks and conversions.
+    answered: SmallVec<[u32; 16]>,
+    /// Last click.
+    pub(super) last_click_at: Option<u32>,
+    /// Last click or conversion.
+    pub(super) last_answer_at: Option<u32>,
+    /// Last answer of any kind, and which it was.
+    pub(super) last_engaged: Option<(u32, Answer)>,
+}
+
+impl<'s> Engagement<'s> {
+    pub(super) fn read(state: &'s State, policy: &Policy, seen_until: i64) -> Self {
+        let score = &policy.rules.score;
+        let delivered = state.delivered.until(seen_until);
+        // Within seconds of the delivery, before or after: clocks differ.
+        let is_prompt =
+            |message: u32, at: u32, seconds: u32| delivered.iter().any(|mail| mail.message == message && mail.at.abs_diff(at) <= seconds);
+        let mut engagement = Self {
+            delivered,
+            answers: SmallVec::new(),
+            answered: SmallVec::new(),
+            last_click_at: None,
+            last_answer_at: None,
+            last_engaged: None,
+        };
+        for opened in state.opened.until(seen_until) {
+            if !is_prompt(opened.message, opened.at, score.machine_open_seconds) {
+                engagement.note(opened.message, Answer::Opened, opened.at);
+            }
+        }
+        let clicks = state.clicked.until(seen_until);
+        for (place, click) in clicks.iter().enumerate() {
+            let seconds = score.machine_click_seconds;
+            if !is_prompt(click.message, click.at, seconds) && !is_burst(clicks, place, score.burst_links, score.burst_seconds) {
+                engagement.note(click.message, Answer::Clicked, click.at);
+            }
+        }
+        for converted in state.converted.until(seen_until) {
+            engagement.note(converted.message, Answer::Converted, converted.at);
+        }
+        engagement.sort();
+        engagement
+    }
+
+    fn note(&mut self, message: u32, answer: Answer, at: u32) {
+        self.last_engaged = self.last_engaged.max(Some((at, answer)));
+        if answer == Answer::Clicked {
+            self.last_click_at = self.last_click_at.max(Some(at));
+        }
+        if answer != Answer::Opened {
+            self.last_answer_at = self.last_answer_at.max(Some(at));
+            self.answered.push(at);
+        }
+        self.answers.push((message, answer, at));
+    }
+
+    /// By mail and kind, of each the latest.
+    fn sort(&mut self) {
+        self.answers.sort_unstable();
+        let mut kept = 0;
+        for place in 0..self.answers.len() {
+            let is_last = self.answers.get(place + 1).is_none_or(|next| (next.0, next.1) != (self.answers[place].0, self.answers[place].1));
+            if is_last {
+                self.answers[kept] = self.answers[place];
+                kept += 1;
+            }
+        }
+        self.answers.truncate(kept);
+    }
+
+    /// Decayed answers, each mail up to a cap. For the same evidence it never grows.
+    pub(super) fn mass(&self, policy: &Policy, now: i64) -> f64 {
+        let score = &policy.rules.score;
+        let mut sum = 0.0;
+        let mut of_mail = 0.0;
+        let mut mail = None;
+        for (message, answer, at) in &self.answers {
+            if mail != Some(*message) {
+                sum += f64::min(of_mail, score.mail_cap);
+                (mail, of_mail) = (Some(*message), 0.0);
+            }
+            let age = now - i64::from(*at);
+            if age > ANSWER_DAYS * DAY {
+                continue;
+            }
+            let (weight, half_life) = match answer {
+                Answer::Converted => (score.conversion_weight, score.conversion_half_life_days),
+                Answer::Clicked => (score.click_weight, score.click_half_life_days),
+                Answer::Opened => (score.open_weight, score.open_half_life_days),
+            };
+            of_mail += weight * decayed(age, half_life);
+        }
+        sum + f64::min(of_mail, score.mail_cap)
+    }
+
+    /// Mails delivered since a time.
+    pub(super) fn delivered_since(&self, since: i64) -> usize {
+        match self.delivered.first() {
+            Some(first) if i64::from(first.at) < since => {
+                self.delivered.len() - self.delivered.partition_point(|mail| i64::from(mail.at) < since)
+            }
+            _ => self.delivered.len(),
+        }
+    }
+
+    /// Mails delivered in 90 days. For the same evidence it never grows.
+    pub(super) fn delivered_90d(&self, now: i64) -> usize {
+        self.delivered_since(now - EXPOSURE_DAYS * DAY)
+    }
+
+    /// Of these, those after the last click or conversion.
+    pub(super) fn unanswered(&self, now: i64) -> usize {
+        let after = self.last_answer_at.map_or(i64::MIN, |at| i64::from(at) + 1);
+        self.delivered_since(after.max(now - EXPOSURE_DAYS * DAY))
+    }
+
+    pub(super) fn delivered(&self) -> &[Mail] {
+        self.delivered
+    }
+
+    /// Times of clicks and conversions, in no order.
+    pub(super) fn answered(&self) -> &[u32] {
+        &self.answered
+    }
+}
+
+/// True for a click among clicks on so many links of its mail within so many seconds of it.
+fn is_burst(clicks: &[Click], place: usize, links: u16, seconds: u32) -> bool {
+    let click = clicks[place];
+    let mut seen: SmallVec<[u32; 4]> = SmallVec::new();
+    let (before, after) = clicks.split_at(place);
+    let near = before.iter().rev().take_while(|other| click.at - other.at <= seconds);
+    for other in near.chain(after.iter().take_while(|other| other.at - click.at <= seconds)) {
+        if other.message == click.message && !seen.contains(&other.link) {
+            seen.push(other.link);
+            if seen.len() >= usize::from(links) {
+                return true;
+            }
+        }
+    }
+    false
 }

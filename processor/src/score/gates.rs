@@ -1,13 +1,12 @@
 use aftersend_pipeline::config::BounceMode;
 use aftersend_schemas::profile::{Cause, Verdict};
+use smallvec::SmallVec;
 
-use super::{Policy, day, days_between};
-use crate::fold::{HardBounce, State};
+use super::{DAY, Policy, Standing};
+use crate::fold::{HardBounce, State, day};
 
 /// Below this confidence a hard bounce stops mail but permits nothing irreversible.
 const CERTAIN: u8 = 80;
-/// How long an uncertain hard bounce stops mail.
-const GREY_DAYS: f64 = 7.0;
 
 // A verdict dated ahead of the clock counts at once: whose clock is wrong cannot be told, and mailing on is the greater harm. Deliveries and clicks
 // count when their time has come.
@@ -17,55 +16,81 @@ const GREY_DAYS: f64 = 7.0;
 pub(super) enum AddressGate {
     #[default]
     Open,
-    /// Uncertain: stops mail for a week.
-    Grey { at: u32 },
-    /// Uncertain, a week ago, and nothing since.
+    /// Uncertain: stops mail for some days.
+    Grey { at: u32, until: i64, is_quarantined: bool },
+    /// Uncertain, some days ago, and nothing since.
     Recovering { at: u32 },
     /// Gone.
     Dead { at: u32, verdict: Verdict },
 }
 
+/// A hard bounce that counts.
+struct Bounce {
+    at: u32,
+    received_at: i64,
+    is_certain: bool,
+    is_quarantined: bool,
+}
+
 impl AddressGate {
-    pub(super) fn read(state: &State, policy: &Policy, now: i64) -> Self {
-        let bounces: Vec<(&HardBounce, i64)> = state
-            .hard
-            .entries()
-            .filter(|(bounce, _)| concerns_address_in_use(state, bounce) && !lives_again(state, bounce, now))
-            .map(|(bounce, received_at)| (bounce, *received_at))
+    pub(super) fn read(state: &State, policy: &Policy, standing: &(impl Standing + ?Sized), now: i64, seen_until: i64) -> Self {
+        let known = state.hard.as_slice();
+        if known.is_empty() {
+            return Self::Open;
+        }
+        let bounces: SmallVec<[Bounce; 8]> = known
+            .iter()
+            .filter(|(bounce, _)| bounce.at > state.hard_lifted_at)
+            .filter(|(bounce, _)| concerns_address_in_use(state, bounce) && !lives_again(state, bounce, seen_until))
+            .map(|(bounce, received_at)| {
+                let is_quarantined = standing.quarantined(bounce.provider, bounce.at);
+                let is_certain = policy.rules.bounces == BounceMode::Strict && bounce.confidence >= CERTAIN && !bounce.domain;
+                Bounce { at: bounce.at, received_at: *received_at, is_certain: is_certain && !is_quarantined, is_quarantined }
+            })
             .collect();
-        let (Some((first, _)), Some((last, _))) = (bounces.first(), bounces.last()) else { return Self::Open };
-        let certain = |bounce: &HardBounce| policy.bounces == BounceMode::Strict && bounce.confidence >= CERTAIN && !bounce.domain;
-        let second_day = day(first.at) != day(last.at);
-        let decisive: Vec<_> = bounces.iter().filter(|(bounce, _)| second_day || certain(bounce)).collect();
-        let received_at = decisive.iter().map(|(_, received_at)| *received_at).min();
-        match (decisive.first(), received_at) {
-            (Some((bounce, _)), Some(received_at)) => {
-                let verdict = Verdict { cause: Cause::HardBounce, at: i64::from(bounce.at), received_at };
-                Self::Dead { at: last.at, verdict }
-            }
-            _ if days_between(last.at, now) < GREY_DAYS => Self::Grey { at: last.at },
-            _ => Self::Recovering { at: last.at },
+        let Some(last) = bounces.last() else { return Self::Open };
+        if let Some((at, received_at)) = certain(&bounces) {
+            return Self::Dead { at: last.at, verdict: Verdict { cause: Cause::HardBounce, at: i64::from(at), received_at } };
+        }
+        let until = i64::from(last.at) + i64::from(policy.rules.grey_days) * DAY;
+        if now < until {
+            Self::Grey { at: last.at, until, is_quarantined: bounces.iter().any(|bounce| bounce.is_quarantined) }
+        } else {
+            Self::Recovering { at: last.at }
         }
     }
 }
 
+/// The bounce that settled it, and when the last record that it took had arrived: the earliest such arrival, so that more evidence makes no verdict newer.
+///
+/// One certain bounce settles it; so does a second one on a later day, unless its provider refused everybody.
+fn certain(bounces: &[Bounce]) -> Option<(u32, i64)> {
+    let alone = bounces.iter().filter(|bounce| bounce.is_certain).map(|bounce| (bounce.at, bounce.received_at));
+    let together = bounces.iter().filter(|bounce| !bounce.is_quarantined).filter_map(|second| {
+        let first = bounces.iter().filter(|first| day(first.at) < day(second.at)).map(|first| first.received_at).min()?;
+        Some((second.at, first.max(second.received_at)))
+    });
+    let settled = |(at, received): (u32, i64), (other_at, other_received): (u32, i64)| (at.min(other_at), received.min(other_received));
+    alone.chain(together).reduce(settled)
+}
+
 /// Evidence about an address dies with the address: a bounce counts until a later mail, or the person, names another one.
 fn concerns_address_in_use(state: &State, bounce: &HardBounce) -> bool {
-    let (seen_at, in_use) = state.address;
-    in_use == 0 || bounce.address == 0 || bounce.address == in_use || bounce.at >= seen_at
+    let (named_at, in_use) = state.address;
+    in_use == 0 || bounce.address == 0 || bounce.address == in_use || bounce.at >= named_at
 }
 
 /// Proof of life beats the verdict: the same address took or answered mail at a later time.
-fn lives_again(state: &State, bounce: &HardBounce, now: i64) -> bool {
-    let alive = |at: u32, address: u64| at > bounce.at && i64::from(at) <= now && address == bounce.address && address != 0;
-    state.delivered.iter().chain(state.converted.iter()).any(|mail| alive(mail.at, mail.address))
-        || state.clicked.iter().any(|click| !click.machine && alive(click.mail.at, click.mail.address))
+fn lives_again(state: &State, bounce: &HardBounce, seen_until: i64) -> bool {
+    let lived = state.lives.of(bounce.address).filter(|_| bounce.address != 0);
+    lived.is_some_and(|at| at > bounce.at && i64::from(at) <= seen_until)
 }
 
 /// The verdict that rests on a complaint.
 pub(super) fn complaint(state: &State) -> Option<Verdict> {
-    let at = i64::from(state.complaints.iter().next()?.at);
-    let received_at = state.complaints.entries().map(|(_, received_at)| *received_at).min()?;
+    let standing = || state.complaints.entries().filter(|(complaint, _)| complaint.at > state.complaints_lifted_at);
+    let at = i64::from(standing().next()?.0.at);
+    let received_at = standing().map(|(_, received_at)| *received_at).min()?;
     Some(Verdict { cause: Cause::Complaint, at, received_at })
 }
 

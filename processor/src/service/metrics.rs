@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
 use aftersend_schemas::oddity::Oddity;
 use aftersend_schemas::profile::EmailState;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::odd_events::OddEvents;
+use super::restore::Doubt;
 
 /// Undocumented kinds with a label of their own; what comes after them is counted together.
 const KINDS: usize = 100;
@@ -57,7 +58,14 @@ pub(super) struct ProcessorMetrics {
     kinds: Arc<Mutex<BTreeSet<(String, String)>>>,
     people: IntGaugeVec,
     pub(super) profiles: IntCounter,
+    pub(super) timers: IntCounter,
+    pub(super) forgotten: IntCounter,
     pub(super) restored: IntCounter,
+    pub(super) stores_discarded: IntCounterVec,
+    pub(super) store_bytes: IntGauge,
+    pub(super) quarantines: IntGauge,
+    pub(super) aborted: IntCounter,
+    pub(super) timer_delay_seconds: Histogram,
     pub(super) transaction_seconds: Histogram,
     pub(super) sessions_ended: IntCounter,
     pub(super) consumers: ConsumerFamilies,
@@ -83,9 +91,26 @@ impl ProcessorMetrics {
             ),
             kinds: Arc::default(),
             people: metrics.gauge_vec("processor_people", "People in this replica's partitions, by the state of their e-mail.", &["state"]),
-            profiles: metrics.counter("processor_profiles_written_total", "Profiles written."),
-            restored: metrics.counter("processor_profiles_restored_total", "Profiles read back when partitions were assigned."),
-            transaction_seconds: metrics.seconds("processor_transaction_seconds", "From the first record of a batch to its commit."),
+            profiles: metrics.counter("processor_profiles_written_total", "Profiles written because of an event."),
+            timers: metrics.counter("processor_timers_fired_total", "Profiles written because of the time alone."),
+            forgotten: metrics
+                .counter("processor_profiles_forgotten_total", "People without evidence for so long that they were forgotten."),
+            restored: metrics.counter(
+                "processor_profiles_restored_total",
+                "Records of profiles read back when partitions were assigned: what the local store did not have.",
+            ),
+            stores_discarded: metrics.counter_vec(
+                "processor_store_discarded_total",
+                "Partitions whose local copy was thrown away and restored whole, by why.",
+                &["reason"],
+            ),
+            store_bytes: metrics.gauge("processor_store_bytes", "Size of the local store on disk."),
+            quarantines: metrics.gauge("processor_quarantines", "Mailbox providers whose hard bounces are not believed at the moment."),
+            aborted: metrics
+                .counter("processor_transactions_aborted_total", "Transactions that came to nothing and were worked out again."),
+            timer_delay_seconds: metrics
+                .seconds("processor_timer_delay_seconds", "From the time of a timer to its firing, where the wall clock drives it."),
+            transaction_seconds: metrics.seconds("processor_transaction_seconds", "From the begin of a transaction to its commit."),
             sessions_ended: metrics
                 .counter("processor_sessions_failed_total", "Times everything was dropped and restored after a failed transaction."),
             consumers: ConsumerFamilies::new(metrics),
@@ -96,6 +121,9 @@ impl ProcessorMetrics {
         for oddity in Oddity::ALL {
             let _ = this.oddities.with_label_values(&[oddity.as_str()]);
         }
+        for reason in Doubt::ALL {
+            let _ = this.stores_discarded.with_label_values(&[reason.as_str()]);
+        }
         for state in EmailState::ALL {
             let _ = this.people.with_label_values(&[state.as_str()]);
         }
@@ -103,9 +131,12 @@ impl ProcessorMetrics {
     }
 
     pub(super) fn ended(&self, endings: &[Ending]) {
-        for ending in Ending::ALL {
-            let count = endings.iter().filter(|known| **known == ending).count();
-            self.events.with_label_values(&[ending.as_str()]).inc_by(count as u64);
+        let mut counts = [0; Ending::ALL.len()];
+        for ending in endings {
+            counts[*ending as usize] += 1;
+        }
+        for (ending, count) in Ending::ALL.into_iter().zip(counts) {
+            self.events.with_label_values(&[ending.as_str()]).inc_by(count);
         }
     }
 
@@ -120,6 +151,13 @@ impl ProcessorMetrics {
             }
             let (object_type, metric) = if known.contains(kind) { (kind.0.as_str(), kind.1.as_str()) } else { (OTHER, OTHER) };
             self.undocumented.with_label_values(&[object_type, metric]).inc_by(*count);
+        }
+    }
+
+    /// All people of a partition came or went.
+    pub(super) fn people(&self, people: &[i64], sign: i64) {
+        for (state, count) in EmailState::ALL.iter().zip(people) {
+            self.people.with_label_values(&[state.as_str()]).add(sign * count);
         }
     }
 

@@ -1,14 +1,25 @@
 //! The processor: records of `raw` in, profiles out, offsets and profiles in one transaction.
 //!
 //! ```text
-//! raw ─▶ fold into a copy of what was touched ─▶ transaction { profiles, offsets } ─▶ store
+//! raw ─▶ input ─▶ batch ─▶ transaction { profiles, offsets } ─▶ people: cache and store
+//!                   ▲                                                │
+//!                   └────────── who was known, whose time has come ──┘
 //! ```
 //!
-//! The store is written only after the commit, so it is never ahead of what readers see. Any failure of a transaction ends the session: everything in
-//! memory is dropped, and the next session restores it from `profiles` and goes on at the committed offsets.
+//! A batch is worked out while the transaction of the one before is under way, on what that one will have written. The store is written after the commit,
+//! so it is never ahead of what readers see. A transaction that is aborted is worked out again, with all that followed; any other failure ends the
+//! session, and the next one goes on from what is committed.
 
+mod batch;
+mod clock;
+mod input;
+mod key;
 mod metrics;
 mod odd_events;
+mod people;
+mod providers;
+mod restore;
+mod row;
 mod session;
 mod store;
 mod transaction;
@@ -17,7 +28,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aftersend_pipeline::config::{Config, ConfigError};
-use aftersend_pipeline::kafka::check_topics;
+use aftersend_pipeline::kafka::{check_topics, topic_setting};
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Latch, Metrics, Readiness, serve};
 use aftersend_schemas::topics::Topics;
@@ -26,6 +37,11 @@ use tokio_util::sync::CancellationToken;
 use metrics::ProcessorMetrics;
 use session::Session;
 pub use session::SessionError;
+use store::Store;
+pub use store::StoreError;
+
+/// Kafka's own default.
+const DELETE_RETENTION_MS: i64 = 86_400_000;
 
 /// Why the processor cannot start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -88,9 +104,14 @@ async fn run_session(
     latch: &Mutex<Option<Latch>>,
 ) -> Result<(), SessionError> {
     let topics = Topics::new(&config.kafka.topic_prefix);
-    check_topics(&config, &[topics.raw(), topics.profiles()]).await?;
+    check_topics(&config, &[topics.raw(), topics.profiles(), topics.operator(), topics.providers()]).await?;
+    let retention = topic_setting(&config, &topics.profiles(), "delete.retention.ms").await?;
+    let retention = retention.and_then(|value| value.parse().ok()).unwrap_or(DELETE_RETENTION_MS);
     let shared = metrics.clone();
-    let started = tokio::task::spawn_blocking(move || Session::start(config, shared));
+    let started = tokio::task::spawn_blocking(move || {
+        let store = Store::open(&config.processor)?;
+        Session::start(config, store, retention, shared)
+    });
     let session = tokio::select! {
         started = started => started??,
         () = shutdown.cancelled() => return Ok(()),

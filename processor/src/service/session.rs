@@ -1,31 +1,41 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aftersend_pipeline::config::{Config, ConfigError};
-use aftersend_pipeline::consumer::{Consumer, Notice, Partition, RestoreError, restore_partitions};
+use aftersend_pipeline::consumer::{Consumer, Notice, Partition, Released, RestoreError, Tail, read_to_end};
 use aftersend_pipeline::kafka::TopicError;
-use aftersend_pipeline::offsets::NextOffset;
-use aftersend_pipeline::record::Record;
+use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
-use aftersend_schemas::headers::Received;
-use aftersend_schemas::identity::{Person, Subject};
-use aftersend_schemas::normaliser::Normaliser;
-use aftersend_schemas::oddity::Oddity;
-use aftersend_schemas::profile::ProfileRecord;
-use aftersend_schemas::topics::Topics;
+use aftersend_schemas::topics::{PARTITIONS, Topics};
 use rdkafka::error::KafkaError;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::{Ending, ProcessorMetrics};
-use super::odd_events::OddEvents;
-use super::store::{Known, Store};
-use super::transaction::{Output, Transactions};
-use crate::fold::{Observation, State};
-use crate::score::{Policy, evaluate};
+use super::batch::{Batch, Closed};
+use super::clock::Clock;
+use super::input::{EventReader, Input, Said};
+use super::key::Key;
+use super::metrics::ProcessorMetrics;
+use super::people::People;
+use super::providers::Providers;
+use super::restore::{Ready, Restorer};
+use super::store::{Store, StoreError};
+use super::transaction::{Landing, Transactions, fenced_producer};
+use crate::score::Policies;
 
-/// How long a revoke waits for the transaction under way; shorter than the session timeout.
+/// How long a revoke waits for what is under way; shorter than the session timeout.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Time from one transaction's begin to the next: short where everything is read as it comes, long where batches that are larger cost less.
+const LIVE: Duration = Duration::from_millis(60);
+const BACKLOG: Duration = Duration::from_millis(500);
+/// How often timers are looked for, and how often the store is told that it is still good.
+const TICK: Duration = Duration::from_millis(100);
+const FRESH: Duration = Duration::from_secs(60);
+/// Transactions that may come to nothing one after the other.
+const ABORTS: u32 = 8;
 
 /// Why a session ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +52,12 @@ pub enum SessionError {
     /// See [`RestoreError`].
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The local store holds what this release did not write.
+    #[error("the local store is in doubt")]
+    Doubt,
     /// A profile was written by a newer release, or by nobody: going on would overwrite what this one cannot read.
     #[error("a record of profiles cannot be read: {0}")]
     Profile(#[from] DecodeError),
@@ -56,249 +72,422 @@ impl SessionError {
         match self {
             Self::Config(_) | Self::Profile(_) => true,
             Self::Topics(error) => !matches!(error, TopicError::Unreachable { .. }),
-            Self::Kafka(_) | Self::Restore(_) | Self::Task(_) => false,
+            Self::Kafka(_) | Self::Restore(_) | Self::Store(_) | Self::Doubt | Self::Task(_) => false,
         }
     }
 }
 
 /// One membership of the group, with everything that depends on it.
 pub(super) struct Session {
-    config: Config,
-    normaliser: Normaliser,
-    policy: Policy,
-    consumer: Consumer,
-    transactions: Arc<Transactions>,
-    store: Store,
-    /// Largest arrival seen in each partition, Unix milliseconds: the time at which people are judged, the same in a replay as it was live.
-    stream_time: HashMap<i32, i64>,
+    policies: Arc<Policies>,
+    profiles: Arc<str>,
+    consumer: Consumer<Input>,
+    /// Follows `operator` for our partitions, and all of `providers`.
+    beside: Tail,
+    operator_topic: Arc<str>,
+    providers_topic: Arc<str>,
+    providers: Providers,
+    transactions: Transactions,
+    restorer: Restorer,
+    people: People,
+    clocks: BTreeMap<i32, Clock>,
+    /// Partitions that are being restored, and what was read of them meanwhile.
+    restoring: BTreeMap<i32, Vec<Input>>,
+    restores: Vec<Restoring>,
+    /// Read, and not yet worked into a batch.
+    pending: VecDeque<Input>,
+    batch: Batch,
+    flying: Option<Closed>,
+    departed: Instant,
+    aborts: u32,
     metrics: ProcessorMetrics,
 }
 
-/// A batch worked out, before anything of it is visible.
-struct Batch {
-    outputs: Vec<Output>,
-    touched: Vec<(i32, String, Known)>,
-    offsets: Vec<(Partition, NextOffset)>,
-    endings: Vec<Ending>,
-    odd: OddEvents,
+struct Restoring {
+    partitions: Vec<i32>,
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<Result<Ready, SessionError>>,
 }
 
 impl Session {
     /// Connects. Blocks.
-    pub(super) fn start(config: Config, metrics: ProcessorMetrics) -> Result<Self, SessionError> {
+    pub(super) fn start(config: Config, store: Store, delete_retention: i64, metrics: ProcessorMetrics) -> Result<Self, SessionError> {
         let topics = Topics::new(&config.kafka.topic_prefix);
         let group = topics.processor_group();
-        let transactions = Arc::new(Transactions::start(&config)?);
-        let consumer =
-            Consumer::subscribe(&config, "processor", &group, &[&topics.raw()], DRAIN, metrics.consumers.of(&group).in_transactions())?;
+        // First of all, so that nothing of a predecessor of the same name can be committed any more.
+        let producer = fenced_producer(&config)?;
+        let reader = EventReader { normaliser: config.normaliser()?, topic: topics.raw().into() };
+        let consumer_metrics = metrics.consumers.of(&group).in_transactions();
+        let consumer = Consumer::subscribe_with(reader, &config, "processor", &group, &[&topics.raw()], DRAIN, consumer_metrics)?;
+        let beside = Tail::start(&config, "beside")?;
+        let mut providers = Providers::default();
+        let mut failed = None;
+        let all: Vec<_> = (0..PARTITIONS).map(|partition| (partition, None)).collect();
+        let read = read_to_end(&config, &topics.providers(), &all, |record| {
+            failed = providers.read(&record).err();
+            failed.is_none()
+        })?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        let read: Vec<_> = read.into_iter().map(|place| (place.partition, Some(place.next))).collect();
+        beside.follow(&topics.providers(), &read)?;
+        let transactions = Transactions::start(producer, consumer.handle(), &topics.profiles())?;
+        let policies = Arc::new(Policies::new(&config.policy));
+        let people = People::new(store.clone(), config.processor.cache_mib, metrics.clone());
+        let restorer =
+            Restorer { config, policies: policies.clone(), store, group: consumer.handle(), metrics: metrics.clone(), delete_retention };
         Ok(Self {
-            normaliser: config.normaliser()?,
-            policy: Policy::new(&config.policy),
+            policies,
+            profiles: topics.profiles().into(),
             consumer,
+            beside,
+            operator_topic: topics.operator().into(),
+            providers_topic: topics.providers().into(),
+            providers,
             transactions,
-            store: Store::new(metrics.clone()),
-            stream_time: HashMap::new(),
+            restorer,
+            people,
+            clocks: BTreeMap::new(),
+            restoring: BTreeMap::new(),
+            restores: Vec::new(),
+            pending: VecDeque::new(),
+            batch: Batch::default(),
+            flying: None,
+            departed: Instant::now(),
+            aborts: 0,
             metrics,
-            config,
         })
     }
 
     pub(super) async fn run(mut self, shutdown: &CancellationToken) -> Result<(), SessionError> {
         let result = self.serve(shutdown).await;
-        self.consumer.close().await;
+        for restore in &self.restores {
+            restore.stop.store(true, Ordering::Relaxed);
+        }
+        for restore in std::mem::take(&mut self.restores) {
+            let _ = restore.task.await;
+        }
+        let Self { consumer, beside, transactions, restorer, .. } = self;
+        beside.close().await;
+        transactions.close().await;
+        // Holds the membership too.
+        drop(restorer);
+        consumer.close().await;
         result
     }
 
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), SessionError> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut fresh = tokio::time::interval(FRESH);
         loop {
-            let notice = tokio::select! {
+            self.work()?;
+            self.depart_if_due()?;
+            let departure = self.departed + self.interval();
+            tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Ok(()),
-                notice = self.consumer.next() => notice,
-            };
-            match notice {
-                None => return Ok(()),
-                Some(Notice::Assigned(partitions)) => self.restore(&partitions).await?,
-                Some(Notice::Records(records)) => self.process(records).await?,
-                Some(Notice::Revoked(partitions, released)) => {
-                    // Batches are finished one by one, so nothing of these partitions is open here.
-                    for (_, partition) in partitions {
-                        self.store.drop_partition(partition);
-                        self.stream_time.remove(&partition);
-                    }
-                    drop(released);
+                () = shutdown.cancelled() => return self.drain(DRAIN).await,
+                landing = self.transactions.landing(), if self.flying.is_some() => self.land(landing).await?,
+                ready = restored(&mut self.restores) => self.restored(ready).await?,
+                _ = tick.tick() => self.tell_time()?,
+                _ = fresh.tick() => {
+                    self.people.keep_fresh(unix_millis())?;
+                    self.providers.forget_old();
                 }
-                Some(Notice::Failed(error)) => return Err(error.into()),
+                notice = self.consumer.next(), if self.pending.is_empty() => match notice {
+                    None => return Ok(()),
+                    Some(Notice::Assigned(partitions)) => self.assigned(&partitions)?,
+                    Some(Notice::Records(inputs)) => self.pending.extend(inputs),
+                    Some(Notice::Revoked(partitions, released)) => self.revoked(&partitions, released).await?,
+                    Some(Notice::Failed(error)) => return Err(error.into()),
+                },
+                record = self.beside.next(), if self.pending.is_empty() => match record {
+                    None => return Err(KafkaError::Canceled.into()),
+                    Some(record) if record.topic == self.operator_topic => {
+                        self.pending.push_back(Input::Event(Said::by_operator(&record)?));
+                    }
+                    Some(record) => {
+                        let people = self.providers.read(&record)?;
+                        self.review(&people)?;
+                    }
+                },
+                () = sleep_until(departure), if self.flying.is_none() && self.has_work() => {}
             }
         }
     }
 
-    async fn restore(&mut self, assigned: &[Partition]) -> Result<(), SessionError> {
-        let config = self.config.clone();
-        let topic = Topics::new(&config.kafka.topic_prefix).profiles();
+    /// Works what was read into the batch, for as long as there is room.
+    fn work(&mut self) -> Result<(), SessionError> {
+        let wall = unix_millis();
+        while !self.batch.is_full() {
+            let Some(input) = self.pending.pop_front() else { return Ok(()) };
+            match input {
+                Input::Event(said) => self.event(said, wall)?,
+                Input::End(_, partition) => match self.restoring.get_mut(&partition) {
+                    Some(waiting) => waiting.push(input),
+                    None => self.clocks.entry(partition).or_default().caught_up(),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, said: Said, wall: i64) -> Result<(), SessionError> {
+        let partition = said.partition;
+        if let Some(waiting) = self.restoring.get_mut(&partition) {
+            waiting.push(Input::Event(said));
+            return Ok(());
+        }
+        if !self.people.owns(partition) {
+            return Ok(());
+        }
+        let clock = self.clocks.entry(partition).or_default();
+        if let Some(received_at) = said.received_at {
+            clock.arrived(received_at, wall);
+        }
+        let stream = clock.stream();
+        let now = clock.now(wall);
+        self.fire(partition, now)?;
+        if self.batch.is_full() {
+            // Timers come first, and there are more than fit.
+            self.pending.push_front(Input::Event(said));
+            return Ok(());
+        }
+        let judged = stream.max(said.judged_at.min(wall));
+        let affected = match (&said.what, &said.mailed) {
+            (Ok((key, _)), Some(mailed)) => self.providers.observe(partition, &mailed.0, &mailed.1, key),
+            _ => Vec::new(),
+        };
+        self.batch.fold(said, judged, &mut self.people)?;
+        self.review(&affected)
+    }
+
+    /// Judges people again of whose providers something new is known.
+    fn review(&mut self, people: &[Key]) -> Result<(), SessionError> {
+        let wall = unix_millis();
+        for key in people.iter().filter(|key| self.people.owns(key.partition())).collect::<BTreeSet<_>>() {
+            let now = self.clocks.entry(key.partition()).or_default().now(wall);
+            self.batch.review(key, now, &mut self.people)?;
+        }
+        Ok(())
+    }
+
+    /// Fires the timers of a partition that are due, in order, for as long as there is room.
+    fn fire(&mut self, partition: i32, now: i64) -> Result<(), SessionError> {
+        while now / 1000 >= self.people.next_due(partition) && !self.batch.is_full() {
+            let live = self.clocks.get(&partition).is_some_and(Clock::is_live);
+            for timer in self.people.due(partition, now / 1000)? {
+                if live {
+                    self.metrics.timer_delay_seconds.observe(((unix_millis() - timer.at * 1000).max(0)) as f64 / 1000.0);
+                }
+                self.batch.fire(&timer, now, &mut self.people)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_time(&mut self) -> Result<(), SessionError> {
+        let wall = unix_millis();
+        self.metrics.quarantines.set(i64::try_from(self.providers.open_at(wall / 1000)).unwrap_or(i64::MAX));
+        for partition in self.people.partitions() {
+            let now = self.clocks.entry(partition).or_default().now(wall);
+            self.fire(partition, now)?;
+        }
+        Ok(())
+    }
+
+    fn has_work(&self) -> bool {
+        !self.batch.is_empty() || self.people.unannounced().next().is_some()
+    }
+
+    fn interval(&self) -> Duration {
+        if self.clocks.values().all(Clock::is_live) { LIVE } else { BACKLOG }
+    }
+
+    fn depart_if_due(&mut self) -> Result<(), SessionError> {
+        if self.flying.is_none() && self.has_work() && (self.batch.is_full() || self.departed.elapsed() >= self.interval()) {
+            self.depart()?;
+        }
+        Ok(())
+    }
+
+    fn depart(&mut self) -> Result<(), SessionError> {
+        let batch = std::mem::take(&mut self.batch);
+        let mut closed = batch.close(&self.profiles, &self.policies, &self.providers, &self.people);
+        let written = closed.flight.outputs.iter().map(|output| output.timestamp).max();
+        let written = written.unwrap_or_else(unix_millis);
+        closed.flight.outputs.extend(self.providers.outputs(&self.providers_topic, written));
+        if closed.is_local() {
+            return Ok(self.people.land(closed.changes, &[], &[], &BTreeMap::new(), unix_millis())?);
+        }
+        self.people.depart(&closed.changes);
+        self.transactions.depart(std::mem::take(&mut closed.flight));
+        self.departed = Instant::now();
+        self.flying = Some(closed);
+        Ok(())
+    }
+
+    async fn land(&mut self, landing: Landing) -> Result<(), SessionError> {
+        let Some(closed) = self.flying.take() else { return Ok(()) };
+        match landing {
+            Landing::Committed { next, seconds } => {
+                self.aborts = 0;
+                self.metrics.profiles.inc_by(closed.profiles);
+                self.metrics.timers.inc_by(closed.timers);
+                self.metrics.forgotten.inc_by(closed.forgotten);
+                self.metrics.ended(&closed.endings);
+                for odd in closed.said.iter().filter_map(|said| said.odd.as_ref()) {
+                    self.metrics.noted(odd);
+                }
+                self.metrics.transaction_seconds.observe(seconds);
+                Ok(self.people.land(closed.changes, &closed.states, &closed.places, &next, unix_millis())?)
+            }
+            Landing::Aborted(error) => {
+                self.aborts += 1;
+                self.metrics.aborted.inc();
+                if self.aborts > ABORTS {
+                    return Err(error.into());
+                }
+                tracing::warn!(%error, "a transaction came to nothing: it is worked out again");
+                self.back_to_what_is_committed(closed);
+                tokio::time::sleep(Duration::from_millis(50 * u64::from(self.aborts))).await;
+                Ok(())
+            }
+            Landing::Failed(error) => Err(error.into()),
+        }
+    }
+
+    /// Everything since the last commit is worked out again, in the same order.
+    fn back_to_what_is_committed(&mut self, closed: Closed) {
+        self.people.crash();
+        self.providers.crash();
+        let later = std::mem::take(&mut self.batch).into_said();
+        for said in closed.said.into_iter().chain(later).rev() {
+            self.pending.push_front(Input::Event(said));
+        }
+    }
+
+    fn assigned(&mut self, assigned: &[Partition]) -> Result<(), SessionError> {
         let partitions: Vec<i32> = assigned.iter().map(|(_, partition)| *partition).collect();
-        let started = Instant::now();
-        let restored = tokio::task::spawn_blocking(move || {
-            let mut people: BTreeMap<(i32, String), Option<Vec<u8>>> = BTreeMap::new();
-            restore_partitions(&config, &topic, &partitions, |record| {
-                people.insert((record.partition, record.key_text().into_owned()), record.value);
-            })?;
-            Ok::<_, RestoreError>(people)
-        })
-        .await??;
-        for (_, partition) in assigned {
-            self.store.drop_partition(*partition);
-        }
-        let mut count = 0;
-        for ((partition, person), value) in restored {
-            let Some(value) = value else { continue };
-            self.store.put(partition, person, Known::read(&value)?);
-            count += 1;
-        }
-        self.metrics.restored.inc_by(count);
-        tracing::info!(people = count, partitions = assigned.len(), seconds = started.elapsed().as_secs_f64(), "state restored");
-        Ok(())
-    }
-
-    async fn process(&mut self, records: Vec<Record>) -> Result<(), SessionError> {
-        let started = Instant::now();
-        let batch = self.fold(&records);
-        let transactions = self.transactions.clone();
         let group = self.consumer.handle();
-        let (outputs, offsets) = (batch.outputs, batch.offsets);
-        let written = outputs.len();
-        tokio::task::spawn_blocking(move || transactions.commit(&outputs, &offsets, &group)).await??;
-        for (partition, person, known) in batch.touched {
-            self.store.put(partition, person, known);
+        for partition in assigned {
+            self.clocks.entry(partition.1).or_default();
+            // Where a restore is begun again, what was read meanwhile waits on.
+            self.restoring.entry(partition.1).or_default();
+            group.pause(partition)?;
         }
-        self.metrics.profiles.inc_by(written as u64);
-        self.metrics.ended(&batch.endings);
-        self.metrics.noted(&batch.odd);
-        self.metrics.transaction_seconds.observe(started.elapsed().as_secs_f64());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (restorer, stopped, list) = (self.restorer.clone(), stop.clone(), partitions.clone());
+        let task = tokio::task::spawn_blocking(move || restorer.run(&list, &stopped));
+        self.restores.push(Restoring { partitions, stop, task });
         Ok(())
     }
 
-    /// Works a batch out: one output for each person whose evidence changed.
-    fn fold(&mut self, records: &[Record]) -> Batch {
-        let mut touched: BTreeMap<(i32, String), Touched> = BTreeMap::new();
-        let mut offsets: BTreeMap<Partition, NextOffset> = BTreeMap::new();
-        let mut endings = Vec::with_capacity(records.len());
-        let mut odd = OddEvents::default();
-        for record in records {
-            offsets.insert((record.topic.clone(), record.partition), NextOffset::after(record.offset));
-            let received = Received::from_headers(record.headers(), record.timestamp);
-            let stream_time = self.stream_time.entry(record.partition).or_default();
-            *stream_time = (*stream_time).max(received.received_at);
-            let now = *stream_time;
-            endings.push(match self.read(record, &received, &mut odd) {
-                Ok((person, observation)) => self.join(&mut touched, record.partition, person, &observation, now),
-                Err(ending) => ending,
-            });
+    async fn restored(&mut self, (partitions, stop, ready): Done) -> Result<(), SessionError> {
+        let ready = ready??;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
         }
-        let mut batch = Batch { outputs: Vec::new(), touched: Vec::new(), offsets: offsets.into_iter().collect(), endings, odd };
-        for ((partition, key), person) in touched {
-            if !person.changed {
+        let group = self.consumer.handle();
+        let raw = self.raw();
+        for partition in partitions {
+            let Some(waiting) = self.restoring.remove(&partition) else { continue };
+            if let Some(checkpoint) = ready.checkpoints.get(&partition) {
+                self.people.take(partition, checkpoint.clone());
+                self.providers.take(partition);
+            }
+            let decided = ready.operator.iter().filter(|(one, _)| *one == partition).copied().collect::<Vec<_>>();
+            self.beside.follow(&self.operator_topic, &decided)?;
+            self.pending.extend(waiting);
+            group.resume(&(raw.clone(), partition))?;
+        }
+        Ok(())
+    }
+
+    fn raw(&self) -> Arc<str> {
+        Topics::new(&self.restorer.config.kafka.topic_prefix).raw().into()
+    }
+
+    /// Finishes what is under way, commits, lets go.
+    async fn revoked(&mut self, revoked: &[Partition], released: Released) -> Result<(), SessionError> {
+        let gone = |partition: i32| revoked.iter().any(|(_, gone)| *gone == partition);
+        let stopped: Vec<Restoring> = {
+            let (stopped, kept) =
+                std::mem::take(&mut self.restores).into_iter().partition(|restore| restore.partitions.iter().any(|one| gone(*one)));
+            self.restores = kept;
+            stopped
+        };
+        let mut again = Vec::new();
+        for restore in stopped {
+            restore.stop.store(true, Ordering::Relaxed);
+            restore.task.await??;
+            again.extend(restore.partitions.into_iter().filter(|partition| !gone(*partition)));
+        }
+        // A failure here is one of the membership: the records are their next owner's.
+        let drained = self.drain(DRAIN * 3 / 4).await;
+        if let Err(error) = &drained {
+            tracing::warn!(%error, "what was under way could not be committed before the partitions went");
+        }
+        let owned: Vec<i32> = revoked.iter().map(|(_, partition)| *partition).filter(|partition| self.people.owns(*partition)).collect();
+        self.beside.leave(&self.operator_topic, &owned)?;
+        for (topic, partition) in revoked {
+            self.restoring.remove(partition);
+            self.clocks.remove(partition);
+            self.batch.forget(*partition);
+            self.people.let_go(*partition);
+            self.providers.let_go(*partition);
+            self.consumer.handle().forget(&(topic.clone(), *partition));
+        }
+        self.pending.retain(|input| match input {
+            Input::Event(said) => !gone(said.partition),
+            Input::End(_, partition) => !gone(*partition),
+        });
+        if self.flying.is_some() {
+            return drained.and(Err(SessionError::Kafka(KafkaError::Canceled)));
+        }
+        drop(released);
+        if !again.is_empty() {
+            let raw = self.raw();
+            let again: Vec<Partition> = again.into_iter().map(|partition| (raw.clone(), partition)).collect();
+            self.assigned(&again)?;
+        }
+        Ok(())
+    }
+
+    /// Commits everything that was worked out, within `limit`; once: what comes to nothing now is somebody else's.
+    async fn drain(&mut self, limit: Duration) -> Result<(), SessionError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if self.flying.is_none() {
+                if self.batch.is_empty() {
+                    return Ok(());
+                }
+                self.depart()?;
                 continue;
             }
-            let as_of = person.as_of;
-            let evaluation = evaluate(&person.state, &self.policy, as_of);
-            let email = evaluation.state;
-            let record = ProfileRecord {
-                person: person.person,
-                as_of,
-                policy_version: self.policy.version,
-                evaluation,
-                state: person.state.encode(),
+            let Ok(landing) = tokio::time::timeout_at(deadline, self.transactions.landing()).await else {
+                return Err(KafkaError::Canceled.into());
             };
-            batch.outputs.push(Output { partition, key: key.clone(), timestamp: person.now, record });
-            batch.touched.push((partition, key, Known { state: person.state, email, as_of }));
-        }
-        batch
-    }
-
-    fn read(&self, record: &Record, received: &Received, odd: &mut OddEvents) -> Result<(Person, Observation), Ending> {
-        let event = self.normaliser.event(record.value.as_deref().unwrap_or_default()).map_err(|_| Ending::NotAnEvent)?;
-        odd.note(&event);
-        if event.oddities.contains(Oddity::TestEvent) {
-            return Err(Ending::TestEvent);
-        }
-        let subject = Subject::of(&event, &self.normaliser.privacy);
-        let person = subject.person(&received.workspace, &record.key_text()).ok_or(Ending::NoPerson)?;
-        if event.oddities.contains(Oddity::Undocumented) {
-            return Err(Ending::Undocumented);
-        }
-        let observation = Observation::of(&event, received.received_at, &self.normaliser).ok_or(Ending::Undated)?;
-        Ok((person, observation))
-    }
-
-    fn join(
-        &self,
-        touched: &mut BTreeMap<(i32, String), Touched>,
-        partition: i32,
-        person: Person,
-        observation: &Observation,
-        now: i64,
-    ) -> Ending {
-        let key = person.to_string();
-        let entry = touched.entry((partition, key)).or_insert_with_key(|(partition, key)| {
-            let known = self.store.get(*partition, key);
-            Touched {
-                person,
-                state: known.map(|known| known.state.clone()).unwrap_or_default(),
-                changed: known.is_none(),
-                now,
-                as_of: known.map_or(0, |known| known.as_of).max(now / 1000),
+            if let (Landing::Aborted(error), Some(closed)) = (&landing, &mut self.flying) {
+                tracing::warn!(%error, "a transaction came to nothing while partitions went");
+                let closed = std::mem::take(closed);
+                self.flying = None;
+                self.metrics.aborted.inc();
+                self.back_to_what_is_committed(closed);
+                return Ok(());
             }
-        });
-        if !entry.state.observe(observation) {
-            return Ending::Unchanged;
+            self.land(landing).await?;
         }
-        entry.changed = true;
-        entry.now = now;
-        entry.as_of = entry.as_of.max(now / 1000);
-        Ending::Applied
     }
 }
 
-/// A person within a batch.
-struct Touched {
-    person: Person,
-    state: State,
-    /// Somebody new, or somebody of whom there is more to say.
-    changed: bool,
-    /// Stream time at the last change, Unix milliseconds.
-    now: i64,
-    /// When the person is judged, Unix seconds.
-    as_of: i64,
-}
+type Done = (Vec<i32>, Arc<AtomicBool>, Result<Result<Ready, SessionError>, tokio::task::JoinError>);
 
-#[cfg(test)]
-mod tests {
-    use aftersend_schemas::identity::Namespace;
-    use aftersend_schemas::profile::ProfileRecord;
-
-    use super::*;
-
-    #[test]
-    fn a_profile_or_a_state_of_a_newer_release_ends_the_processor_before_it_writes() {
-        let state = State::default();
-        let evaluation = evaluate(&state, &Policy::new(&aftersend_pipeline::config::Policy::default()), 0);
-        let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() };
-        let mut record = ProfileRecord { person, as_of: 7, policy_version: 1, evaluation, state: state.encode() };
-        assert_eq!(Known::read(&record.encode()).unwrap().as_of, 7);
-
-        let mut newer_profile = record.encode();
-        newer_profile[0] += 1;
-        record.state[0] += 1;
-        for (value, what) in [(newer_profile, "profile"), (record.encode(), "state in a profile")] {
-            let error = SessionError::from(Known::read(&value).map(|known| known.as_of).unwrap_err());
-            assert!(error.is_final());
-            assert_eq!(
-                error.to_string(),
-                format!(
-                    "a record of profiles cannot be read: {what} of version 2: this release reads up to version 1, upgrade it to go on"
-                )
-            );
-        }
-    }
+/// The next restore that ends.
+async fn restored(restores: &mut Vec<Restoring>) -> Done {
+    let Some(first) = restores.first_mut() else { return std::future::pending().await };
+    let ready = (&mut first.task).await;
+    let done = restores.remove(0);
+    (done.partitions, done.stop, ready)
 }

@@ -84,7 +84,7 @@ fn samples(name: &str) -> Vec<Value> {
         "profile-contributions" => values("profile")
             .map(|value| {
                 let profile: ProfileRecord = serde_json::from_value(value).unwrap();
-                profile.evaluation.contributions.iter().map(|part| json!(ContributionJson::from(part))).collect()
+                profile.evaluation.contributions().iter().map(|part| json!(ContributionJson::from(part))).collect()
             })
             .collect(),
         "bounce-verdict" => {

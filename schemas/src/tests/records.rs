@@ -7,7 +7,8 @@ use super::*;
 use crate::DecodeError;
 use crate::identity::Namespace;
 use crate::ledger::{self, AttributeValue, LedgerRecord, Standing};
-use crate::profile::{self, Cause, EmailState, Evaluation, Facts, ProfileRecord};
+use crate::operator::{Decision, OperatorRecord};
+use crate::profile::{self, Cadence, Cause, Channel, ChannelReason, EmailState, Evaluation, Facts, Grounds, ProfileRecord, Reason};
 use crate::track_call::{Call, Phase, TrackCall};
 
 /// A record as some release wrote it, and what it held.
@@ -81,6 +82,27 @@ impl Kept for TrackCall {
     }
 }
 
+impl Kept for OperatorRecord {
+    const NAME: &'static str = "operator";
+    const VERSION: u32 = Self::VERSION;
+    fn encode(&self) -> Vec<u8> {
+        self.encode()
+    }
+    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode(bytes)
+    }
+    fn show(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+    fn bytes(shown: &str) -> Vec<u8> {
+        shown.as_bytes().to_vec()
+    }
+    fn next_version(bytes: Vec<u8>) -> Vec<u8> {
+        let version = |version: u32| format!(r#""version":{version},"#);
+        Self::bytes(&Self::show(&bytes).replacen(&version(Self::VERSION), &version(Self::VERSION + 1), 1))
+    }
+}
+
 fn newest<T: Kept>() -> Vec<Fixture<T>> {
     fixtures(T::NAME, T::VERSION)
 }
@@ -98,13 +120,27 @@ fn records_of_every_version_decode_to_what_they_held() {
     reads_every_version::<ProfileRecord>();
     reads_every_version::<LedgerRecord>();
     reads_every_version::<TrackCall>();
+    reads_every_version::<OperatorRecord>();
 }
 
 fn writes_the_newest<T: Kept>() {
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        return fill_in::<T>();
+    }
     for Fixture { about, bytes, value } in newest::<T>() {
         let written = T::show(&value.encode());
         assert_eq!(written, bytes, "{} ({about}) is written in another way: that is a new version, see schemas/README.md", T::NAME);
     }
+}
+
+/// Writes the bytes of fixtures that have none yet.
+fn fill_in<T: Kept>() {
+    let path = path(&format!("fixtures/records/{}-v{}.json", T::NAME, T::VERSION));
+    let mut text = std::fs::read_to_string(&path).unwrap();
+    for Fixture { value, .. } in newest::<T>().into_iter().filter(|fixture| fixture.bytes.is_empty()) {
+        text = text.replacen("\"bytes\": \"\"", &format!("\"bytes\": {:?}", T::show(&value.encode())), 1);
+    }
+    std::fs::write(path, text).unwrap();
 }
 
 #[test]
@@ -112,6 +148,7 @@ fn records_are_written_as_the_newest_fixtures_show() {
     writes_the_newest::<ProfileRecord>();
     writes_the_newest::<LedgerRecord>();
     writes_the_newest::<TrackCall>();
+    writes_the_newest::<OperatorRecord>();
 }
 
 fn refuses_the_next<T: Kept>() -> String {
@@ -123,10 +160,13 @@ fn refuses_the_next<T: Kept>() -> String {
 
 #[test]
 fn records_of_the_next_version_are_refused_with_both_versions_and_what_to_do() {
-    let refused = "profile of version 2: this release reads up to version 1, upgrade it to go on";
-    assert_eq!(refuses_the_next::<ProfileRecord>(), refused);
-    assert_eq!(refuses_the_next::<LedgerRecord>(), refused.replace("profile", "ledger record"));
-    assert_eq!(refuses_the_next::<TrackCall>(), refused.replace("profile", "track call"));
+    let refused = |record: &str, version: u32| {
+        format!("{record} of version {}: this release reads up to version {version}, upgrade it to go on", version + 1)
+    };
+    assert_eq!(refuses_the_next::<ProfileRecord>(), refused("profile", 2));
+    assert_eq!(refuses_the_next::<LedgerRecord>(), refused("ledger record", 1));
+    assert_eq!(refuses_the_next::<TrackCall>(), refused("track call", 1));
+    assert_eq!(refuses_the_next::<OperatorRecord>(), refused("operator record", 1));
 }
 
 fn reads_nothing_but_the_whole<T: Kept>() {
@@ -146,6 +186,7 @@ fn records_that_break_off_or_go_on_are_malformed() {
     reads_nothing_but_the_whole::<ProfileRecord>();
     reads_nothing_but_the_whole::<LedgerRecord>();
     reads_nothing_but_the_whole::<TrackCall>();
+    reads_nothing_but_the_whole::<OperatorRecord>();
 }
 
 /// Changes one byte of one fixture.
@@ -164,12 +205,15 @@ proptest! {
         place in any::<prop::sample::Index>(),
         to in any::<u8>(),
     ) {
-        let _ = (ProfileRecord::decode(&bytes), LedgerRecord::decode(&bytes), TrackCall::decode(&bytes));
+        let _ = (ProfileRecord::decode(&bytes), LedgerRecord::decode(&bytes), TrackCall::decode(&bytes), OperatorRecord::decode(&bytes));
         bytes.insert(0, 1);
         let _ = (ProfileRecord::decode(&bytes), LedgerRecord::decode(&bytes));
+        bytes[0] = 2;
+        let _ = ProfileRecord::decode(&bytes);
         let _ = ProfileRecord::decode(&damaged::<ProfileRecord>(place, to));
         let _ = LedgerRecord::decode(&damaged::<LedgerRecord>(place, to));
         let _ = TrackCall::decode(&damaged::<TrackCall>(place, to));
+        let _ = OperatorRecord::decode(&damaged::<OperatorRecord>(place, to));
     }
 }
 
@@ -204,6 +248,28 @@ fn records_in_fixtures_hold_every_variant() {
     holds_all::<EmailState>(&profiles.iter().map(|profile| profile.evaluation.state).collect::<Vec<_>>());
     holds_all::<Cause>(&profiles.iter().filter_map(|profile| Some(profile.evaluation.verdict.as_ref()?.cause)).collect::<Vec<_>>());
 
+    let evaluations = || profiles.iter().map(|profile| &profile.evaluation);
+    holds_all::<Cadence>(&evaluations().map(|evaluation| evaluation.email_cadence).collect::<Vec<_>>());
+    holds_all::<Channel>(&evaluations().filter_map(|evaluation| evaluation.best_channel).collect::<Vec<_>>());
+    holds_all::<ChannelReason>(&evaluations().map(|evaluation| evaluation.best_channel_reason).collect::<Vec<_>>());
+    let reasons: std::collections::BTreeSet<String> = evaluations()
+        .filter_map(|evaluation| match evaluation.grounds {
+            Grounds::Measured(reason, _) => Some(format!("{reason:?}").split(' ').next().unwrap_or_default().to_owned()),
+            Grounds::Worded { .. } => None,
+        })
+        .collect();
+    // Whoever adds a reason comes by here.
+    match Reason::Unknown {
+        Reason::Complained { .. } | Reason::Unsubscribed { .. } | Reason::HardBounced { .. } | Reason::Grey { .. } => {}
+        Reason::Quarantined { .. } | Reason::Failing { .. } | Reason::Sunset { .. } | Reason::Recovering { .. } => {}
+        Reason::Unknown | Reason::SoftBounces | Reason::Score => {}
+    }
+    assert_eq!(reasons.len(), 11, "{reasons:?}");
+    assert!(evaluations().any(|evaluation| matches!(evaluation.grounds, Grounds::Worded { .. })));
+
+    let operators: Vec<OperatorRecord> = newest().into_iter().map(|fixture| fixture.value).collect();
+    holds_all::<Decision>(&operators.iter().map(|operator| operator.decision).collect::<Vec<_>>());
+
     let ledgers: Vec<LedgerRecord> = newest().into_iter().map(|fixture| fixture.value).collect();
     holds_all::<Standing>(&ledgers.iter().map(|ledger| ledger.standing).collect::<Vec<_>>());
     let values: Vec<_> = ledgers.iter().flat_map(|ledger| ledger.attributes.values()).collect();
@@ -223,6 +289,9 @@ fn records_in_fixtures_have_every_option_set_and_unset() {
     let both = |set: Vec<bool>| assert!(set.contains(&true) && set.contains(&false), "{set:?}");
     let evaluations: Vec<Evaluation> = newest::<ProfileRecord>().into_iter().map(|fixture| fixture.value.evaluation).collect();
     both(evaluations.iter().map(|evaluation| evaluation.verdict.is_some()).collect());
+    both(evaluations.iter().map(|evaluation| evaluation.changes_at.is_some()).collect());
+    both(evaluations.iter().map(|evaluation| evaluation.best_channel.is_some()).collect());
+    both(evaluations.iter().map(|evaluation| evaluation.never_suppress).collect());
     let facts: [fn(&Facts) -> bool; 6] = [
         |facts| facts.hard_bounced_at.is_some(),
         |facts| facts.bounced_at.is_some(),

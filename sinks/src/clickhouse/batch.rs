@@ -214,7 +214,7 @@ impl Batch {
 mod tests {
     use aftersend_schemas::headers::Dead;
     use aftersend_schemas::identity::{Namespace, Person};
-    use aftersend_schemas::profile::{EmailState, Evaluation, Facts, ProfileRecord};
+    use aftersend_schemas::profile::{Cadence, ChannelReason, EmailState, Evaluation, Facts, Grounds, ProfileRecord};
     use aftersend_schemas::track_call::{Call, Phase, TrackCall};
 
     use super::super::tables::{DeadLetters, Profiles, RawEvents, TrackCalls};
@@ -240,11 +240,15 @@ mod tests {
             state: EmailState::Healthy,
             email_deliverable: true,
             email_promotional_ok: true,
-            best_channel: String::new(),
-            reason: String::new(),
-            contributions: Vec::new(),
+            email_transactional_ok: true,
+            email_cadence: Cadence::Full,
+            best_channel: None,
+            best_channel_reason: ChannelReason::NoneReached,
+            never_suppress: false,
+            grounds: Grounds::Worded { reason: String::new(), contributions: Vec::new() },
             verdict: None,
             facts: Facts::default(),
+            changes_at: None,
         };
         ProfileRecord { person: person(), as_of: 7, policy_version: 1, evaluation, state: Vec::new() }.encode()
     }
@@ -324,7 +328,7 @@ mod tests {
         let mut newer = profile();
         newer[0] += 1;
         let stopped = filled(&Profiles, [record(4, &[1, 200]), record(5, &profile()), record(6, &newer)]).unwrap_err();
-        assert_eq!(stopped.to_string(), "profile of version 2: this release reads up to version 1, upgrade it to go on");
+        assert_eq!(stopped.to_string(), "profile of version 3: this release reads up to version 2, upgrade it to go on");
 
         let call = TrackCall {
             version: TrackCall::VERSION + 1,

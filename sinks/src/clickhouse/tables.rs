@@ -5,7 +5,7 @@ use aftersend_pipeline::record::Record;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::headers::{Dead, Origin, Received};
 use aftersend_schemas::normaliser::Normaliser;
-use aftersend_schemas::profile::{ContributionJson, ProfileRecord};
+use aftersend_schemas::profile::{Channel, ContributionJson, ProfileRecord};
 use aftersend_schemas::row_binary::Block;
 use aftersend_schemas::rows::{DeadLetter, Position, Profile, RawEvent, TrackCallRow};
 use aftersend_schemas::topics::Topics;
@@ -200,7 +200,8 @@ impl Table for Profiles {
         let Some(value) = &record.value else { return Ok(None) };
         let profile = ProfileRecord::decode(value).map_err(|error| Unreadable::of(error, "unreadable_profile"))?;
         let evaluation = profile.evaluation;
-        let contributions: Vec<_> = evaluation.contributions.iter().map(ContributionJson::from).collect();
+        let contributions = evaluation.contributions();
+        let contributions: Vec<_> = contributions.iter().map(ContributionJson::from).collect();
         let contributions = serde_json::to_string(&contributions).unwrap_or_default();
         push(
             block,
@@ -212,8 +213,8 @@ impl Table for Profiles {
                 state: evaluation.state.as_str(),
                 email_deliverable: evaluation.email_deliverable,
                 email_promotional_ok: evaluation.email_promotional_ok,
-                best_channel: &evaluation.best_channel,
-                reason: &evaluation.reason,
+                best_channel: evaluation.best_channel.map_or("", Channel::as_str),
+                reason: &evaluation.reason(),
                 contributions: &contributions,
                 as_of: u32::try_from(profile.as_of).unwrap_or_default(),
                 policy_version: profile.policy_version,

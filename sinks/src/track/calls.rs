@@ -113,7 +113,7 @@ impl Caller {
             call: planned.call,
             phase,
             rule: planned.rule.to_owned(),
-            evidence: profile.evaluation.reason.clone(),
+            evidence: profile.evaluation.reason().into_owned(),
             policy_version: profile.policy_version,
             at: unix_millis(),
             status,

@@ -96,7 +96,7 @@ pub(super) fn next(profile: &ProfileRecord, ledger: &LedgerRecord, rules: &Rules
         return unless_refused(ledger, Planned { call, digest: digest(call, &attributes), attributes, rule });
     }
     let (Reaction::Suppress, Some(verdict)) = (reaction, verdict) else { return Step::Done(Done::InStep) };
-    if rules.never_suppress.contains(&profile.person.id) {
+    if profile.evaluation.never_suppress || rules.never_suppress.contains(&profile.person.id) {
         return Step::Done(Done::Never);
     }
     if now - verdict.received_at > rules.irreversible_max_age.millis() {

@@ -13,7 +13,7 @@ use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::headers::Received;
 use aftersend_schemas::identity::{Namespace, Person};
-use aftersend_schemas::profile::{EmailState, Evaluation, Facts, ProfileRecord};
+use aftersend_schemas::profile::{Cadence, ChannelReason, EmailState, Evaluation, Facts, Grounds, ProfileRecord};
 use aftersend_schemas::track_call::{Call, Phase, TrackCall};
 use aftersend_tests::{Setup, eventually, read_topic};
 use anyhow::{Context as _, ensure};
@@ -65,11 +65,15 @@ fn profile(person: &str, score: u8) -> Vec<u8> {
         state: EmailState::Healthy,
         email_deliverable: true,
         email_promotional_ok: true,
-        best_channel: String::new(),
-        reason: String::new(),
-        contributions: Vec::new(),
+        email_transactional_ok: true,
+        email_cadence: Cadence::Full,
+        best_channel: None,
+        best_channel_reason: ChannelReason::NoneReached,
+        never_suppress: false,
+        grounds: Grounds::Worded { reason: String::new(), contributions: Vec::new() },
         verdict: None,
         facts: Facts::default(),
+        changes_at: None,
     };
     ProfileRecord { person: some_person(person), as_of: 7, policy_version: 1, evaluation, state: Vec::new() }.encode()
 }

@@ -1,6 +1,6 @@
 use aftersend_pipeline::config::Config;
 use aftersend_schemas::identity::Person;
-use aftersend_schemas::profile::{EmailState, Evaluation, Facts, Verdict};
+use aftersend_schemas::profile::{Cadence, ChannelReason, EmailState, Evaluation, Facts, Grounds, Verdict};
 
 use super::*;
 
@@ -22,11 +22,15 @@ fn profile(person: Person, cause: Option<Cause>) -> ProfileRecord {
         state: EmailState::Dead,
         email_deliverable: false,
         email_promotional_ok: false,
-        best_channel: String::new(),
-        reason: "r".into(),
-        contributions: Vec::new(),
+        email_transactional_ok: false,
+        email_cadence: Cadence::Stop,
+        best_channel: None,
+        best_channel_reason: ChannelReason::NoneReached,
+        never_suppress: false,
+        grounds: Grounds::Worded { reason: "r".into(), contributions: Vec::new() },
         verdict: cause.map(|cause| Verdict { cause, at: RECEIVED / 1000, received_at: RECEIVED }),
         facts: Facts::default(),
+        changes_at: None,
     };
     ProfileRecord { person, as_of: RECEIVED / 1000, policy_version: 1, evaluation, state: Vec::new() }
 }
@@ -111,6 +115,6 @@ fn what_was_refused_is_not_tried_again_until_it_changes() {
     refused(&mut ledger, &planned, RECEIVED);
     profile.as_of += 100;
     assert_eq!(next(&profile, &ledger, &rules, "p_", RECEIVED), Step::Done(Done::Refused));
-    profile.evaluation.reason = "another".into();
+    profile.evaluation.grounds = Grounds::Worded { reason: "another".into(), contributions: Vec::new() };
     assert!(matches!(next(&profile, &ledger, &rules, "p_", RECEIVED), Step::Call(_)));
 }

@@ -1,9 +1,15 @@
+mod scoring;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use aftersend_schemas::profile::Channel;
 use serde::Deserialize;
 
 use super::{ConfigError, Span};
+pub use scoring::{Score, Scoring, Soft};
 
 /// `[policy]`: rules of the score, and of what is done about it. `[policy.workspaces.NAME]` replaces the rules of one workspace.
 #[derive(Debug, Clone, Deserialize)]
@@ -11,10 +17,28 @@ use super::{ConfigError, Span};
 pub struct Policy {
     /// How sure a hard bounce must be. Default: strict.
     pub bounces: BounceMode,
-    /// Days without a click after which promotional mail stops. Default: 90.
-    pub sunset_after_days: u16,
-    /// Messages that must have been delivered in these days before that rule applies. Default: 8.
+    /// How often promotional mail is sent: chooses the limits of the next three. Default: several_per_week.
+    pub cadence: Cadences,
+    /// Days since the last click up to which somebody gets all promotional mail. Default: 15, 30, 60 or 90 by `cadence`.
+    pub active_days: Option<u16>,
+    /// Days since the last click up to which somebody gets half of it. Default: 30, 60, 120 or 180 by `cadence`.
+    pub cooling_days: Option<u16>,
+    /// Days without a click after which promotional mail stops. Default: 60, 90, 180 or 270 by `cadence`.
+    pub sunset_after_days: Option<u16>,
+    /// Messages that must have been delivered in these days (90 at least) before these limits apply. Default: 8.
     pub sunset_min_delivered: u16,
+    /// Days for which more promotional mail must be deserved before it is sent. Default: 7.
+    pub hysteresis_days: u16,
+    /// Days for which an uncertain hard bounce stops mail. Default: 7.
+    pub grey_days: u16,
+    /// Channels that everybody agreed to who can be reached there, best first: used where e-mail is not fine. Default: push.
+    pub channels: Vec<Channel>,
+    /// Time without evidence after which somebody is forgotten of whom no complaint, wish, hard bounce or decision is known. Default: 730d.
+    pub forget_after: Span,
+    /// Soft bounces.
+    pub soft: Soft,
+    /// The formula's numbers.
+    pub score: Score,
     /// What is done about a hard bounce. `suppress` deletes the person at Customer.io for good. Default: suppress.
     pub on_hard_bounce: Reaction,
     /// What is done about a complaint. Default: suppress.
@@ -42,6 +66,33 @@ pub enum BounceMode {
     Grey,
 }
 
+/// How often promotional mail is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cadences {
+    /// Every day.
+    Daily,
+    /// On several days of a week.
+    #[default]
+    SeveralPerWeek,
+    /// Once a week.
+    Weekly,
+    /// Once a month.
+    Monthly,
+}
+
+impl Cadences {
+    /// Days since the last click up to which somebody is active, cooling, and not yet sunset.
+    fn days(self) -> [u16; 3] {
+        match self {
+            Self::Daily => [15, 30, 60],
+            Self::SeveralPerWeek => [30, 60, 90],
+            Self::Weekly => [60, 120, 180],
+            Self::Monthly => [90, 180, 270],
+        }
+    }
+}
+
 /// What is done to a person at Customer.io.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,6 +110,18 @@ pub enum Reaction {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overrides {
+    bounces: Option<BounceMode>,
+    cadence: Option<Cadences>,
+    active_days: Option<u16>,
+    cooling_days: Option<u16>,
+    sunset_after_days: Option<u16>,
+    sunset_min_delivered: Option<u16>,
+    hysteresis_days: Option<u16>,
+    grey_days: Option<u16>,
+    channels: Option<Vec<Channel>>,
+    forget_after: Option<Span>,
+    soft: Option<Soft>,
+    score: Option<Score>,
     on_hard_bounce: Option<Reaction>,
     on_complaint: Option<Reaction>,
     hold_hard_bounce: Option<Span>,
@@ -88,8 +151,17 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             bounces: BounceMode::default(),
-            sunset_after_days: 90,
+            cadence: Cadences::default(),
+            active_days: None,
+            cooling_days: None,
+            sunset_after_days: None,
             sunset_min_delivered: 8,
+            hysteresis_days: 7,
+            grey_days: 7,
+            channels: vec![Channel::Push],
+            forget_after: Span(Duration::from_secs(730 * 86_400)),
+            soft: Soft::default(),
+            score: Score::default(),
             on_hard_bounce: Reaction::default(),
             on_complaint: Reaction::default(),
             hold_hard_bounce: Span(Duration::from_secs(15 * 60)),
@@ -103,8 +175,9 @@ impl Default for Policy {
 
 impl Policy {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        if !(7..=170).contains(&self.sunset_after_days) {
-            return Err(ConfigError::value("policy.sunset_after_days", self.sunset_after_days.to_string(), "use 7 to 170 days"));
+        Scoring::of(self, None).validate("policy")?;
+        for (name, own) in &self.workspaces {
+            Scoring::of(self, Some(own)).validate(&format!("policy.workspaces.{name}"))?;
         }
         if self.irreversible_max_age.0 < self.hold_hard_bounce.0 || self.irreversible_max_age.0 < self.hold_complaint.0 {
             return Err(ConfigError::missing(
@@ -113,6 +186,11 @@ impl Policy {
             ));
         }
         Ok(())
+    }
+
+    /// The scoring rules of a workspace: its own where it has any.
+    pub fn scoring_for(&self, workspace: &str) -> Scoring {
+        Scoring::of(self, self.workspaces.get(workspace))
     }
 
     /// The rules for a workspace: its own where it has any.

@@ -1,14 +1,20 @@
 //! The record in `profiles`: a person's evidence (opaque to everyone but the processor) and what it amounted to at a stated time.
 
+mod first_version;
+mod grounds;
+mod words;
+
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use grounds::{Grounds, Measures, Reason};
+
 use crate::identity::Person;
 use crate::versioned::{DecodeError, Format};
 
-pub(crate) const FORMAT: Format = Format::new("profile", 1);
+pub(crate) const FORMAT: Format = Format::new("profile", 2);
 
 /// One person, as of one moment. The key of the record is the person's text form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +148,112 @@ pub struct Verdict {
     pub received_at: i64,
 }
 
-/// What the evidence amounts to.
+/// A channel that carries messages to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// E-mail.
+    Email,
+    /// Notifications of an app.
+    Push,
+    /// Text messages.
+    Sms,
+    /// WhatsApp messages.
+    Whatsapp,
+    /// Messages inside an app.
+    InApp,
+    /// Slack messages.
+    Slack,
+}
+
+impl Channel {
+    /// Every channel but e-mail.
+    pub const OTHERS: [Self; 5] = [Self::Push, Self::Sms, Self::Whatsapp, Self::InApp, Self::Slack];
+
+    /// As Customer.io names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Push => "push",
+            Self::Sms => "sms",
+            Self::Whatsapp => "whatsapp",
+            Self::InApp => "in_app",
+            Self::Slack => "slack",
+        }
+    }
+
+    /// Reads a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Email].into_iter().chain(Self::OTHERS).find(|channel| channel.as_str() == name)
+    }
+}
+
+/// How much promotional mail a person should get. Ordered from most to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cadence {
+    /// All of it.
+    Full,
+    /// Half of it.
+    Half,
+    /// Two or three mails that try to win the person back.
+    Winback,
+    /// None.
+    Stop,
+}
+
+impl Cadence {
+    /// Every cadence, from most to none.
+    pub const ALL: [Self; 4] = [Self::Full, Self::Half, Self::Winback, Self::Stop];
+
+    /// As it stands in attributes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Half => "half",
+            Self::Winback => "winback",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// Why a channel is the best one, or none is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelReason {
+    /// Promotional e-mail is fine.
+    EmailWorks,
+    /// E-mail is not, and this channel reached the person after it last failed.
+    EmailStopped,
+    /// Mail arrives and is not answered, and messages on this channel were, more recently.
+    AnswersElsewhere,
+    /// The person complained or opted out: that licenses no other channel.
+    OptedOut,
+    /// E-mail is not fine, and no channel that may be used has reached the person.
+    NoneReached,
+    /// Written by a release that gave no reason.
+    Unstated,
+}
+
+impl ChannelReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] =
+        [Self::EmailWorks, Self::EmailStopped, Self::AnswersElsewhere, Self::OptedOut, Self::NoneReached, Self::Unstated];
+
+    /// As it stands in attributes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EmailWorks => "email_works",
+            Self::EmailStopped => "email_stopped",
+            Self::AnswersElsewhere => "answers_elsewhere",
+            Self::OptedOut => "opted_out",
+            Self::NoneReached => "none_reached",
+            Self::Unstated => "",
+        }
+    }
+}
+
+/// What the evidence amounts to: numbers, which become words where somebody reads them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// 0 to 100.
@@ -153,16 +264,25 @@ pub struct Evaluation {
     pub email_deliverable: bool,
     /// False if promotional mail should stop (sunset and consent included).
     pub email_promotional_ok: bool,
-    /// The channel to prefer; empty if none is known.
-    pub best_channel: String,
-    /// Why the state is what it is, in one line.
-    pub reason: String,
-    /// The parts of the score.
-    pub contributions: Vec<Contribution>,
+    /// False if even mail that the person asked for should stop: the address is gone or fails, or the person complained.
+    pub email_transactional_ok: bool,
+    /// How much promotional mail to send.
+    pub email_cadence: Cadence,
+    /// The channel to prefer, if any may be used.
+    pub best_channel: Option<Channel>,
+    /// Why that one.
+    pub best_channel_reason: ChannelReason,
+    /// An operator forbade everything irreversible.
+    pub never_suppress: bool,
+    /// What the score and the state rest on.
+    pub grounds: Grounds,
     /// What an irreversible call would rest on, strongest cause first.
     pub verdict: Option<Verdict>,
     /// The facts that are written back as attributes.
     pub facts: Facts,
+    /// The earliest Unix second after the evaluation at which state, answers, cadence, channel or `engaged_30d` change by time alone, if nothing more
+    /// happens. The score itself moves in between.
+    pub changes_at: Option<i64>,
 }
 
 /// Facts about a person, all from event times (Unix seconds).
@@ -202,7 +322,8 @@ impl ProfileRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let fields = FORMAT.open(bytes)?;
         match fields.version {
-            1 => fields.read(),
+            1 => fields.read().map(first_version::ProfileRecord::into),
+            2 => fields.read(),
             _ => Err(fields.malformed()),
         }
     }

@@ -1,0 +1,107 @@
+//! `aftersend explain`
+
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aftersend_pipeline::config::Config;
+use aftersend_pipeline::consumer::restore_partitions;
+use aftersend_processor::fold::State;
+use aftersend_processor::score::{Explanation, NoQuarantine, Policies};
+use aftersend_schemas::identity::{Namespace, Person};
+use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::topics::{PARTITIONS, Topics};
+use anyhow::Context as _;
+
+use crate::args::ExplainOptions;
+
+/// Finds somebody's profile and prints what the evidence in it amounts to now, why, and what time alone will make of it.
+///
+/// Reads the whole of `profiles`: this is for one question at a time.
+pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()> {
+    let person = person(&options.person);
+    let now = match options.at {
+        Some(at) => at,
+        None => i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?,
+    };
+    let (config, key) = (config.clone(), person.to_string());
+    let policies = Policies::new(&config.policy);
+    let found = tokio::task::spawn_blocking(move || {
+        let mut found = None;
+        let partitions: Vec<i32> = (0..PARTITIONS).collect();
+        restore_partitions(&config, &Topics::new(&config.kafka.topic_prefix).profiles(), &partitions, |record| {
+            if record.key_text() == key {
+                found = record.value;
+            }
+        })?;
+        anyhow::Ok(found)
+    })
+    .await??;
+    let value = found.with_context(|| format!("nothing is known of {person}: is that the workspace, the namespace and the id?"))?;
+    let state = State::decode(&ProfileRecord::decode(&value)?.state)?;
+    let explanation = aftersend_processor::explain(&state, policies.of(&person.workspace), &NoQuarantine, now);
+    match std::io::stdout().lock().write_all(text(&person, &explanation).as_bytes()) {
+        // Whoever read us has had enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// `workspace:namespace:id`, or the id alone of somebody in the workspace `default`.
+fn person(text: &str) -> Person {
+    Person::parse(text).unwrap_or_else(|| Person { workspace: "default".into(), namespace: Namespace::Id, id: text.into() })
+}
+
+fn text(person: &Person, explanation: &Explanation) -> String {
+    let evaluation = &explanation.evaluation;
+    let yes = |flag| if flag { "yes" } else { "no" };
+    let mut lines = vec![format!("{person}: {} {}", evaluation.score, evaluation.state.as_str()), format!("  {}", explanation.reason)];
+    let part = |points: i32, name: &str, evidence: &str| format!("  {:+6.1} {name:<10} {evidence}", f64::from(points) / 10.0);
+    lines.extend(explanation.contributions.iter().map(|of| part(of.tenths, &of.name, &of.evidence)));
+    lines.push(format!(
+        "  promotional {}, transactional {}, cadence {}, channel {} ({})",
+        yes(evaluation.email_promotional_ok),
+        yes(evaluation.email_transactional_ok),
+        evaluation.email_cadence.as_str(),
+        evaluation.best_channel.map_or("none", |channel| channel.as_str()),
+        evaluation.best_channel_reason.as_str(),
+    ));
+    lines.push(match &explanation.next {
+        Some(next) => {
+            let at = jiff::Timestamp::from_second(next.at).map(|at| at.to_string()).unwrap_or_default();
+            format!("  if nothing happens: {} {} from {at} on ({})", next.score, next.state.as_str(), next.reason)
+        }
+        None => "  if nothing happens: it stays so".to_owned(),
+    });
+    lines.push(format!("  policy {}", explanation.policy_version));
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_processor::fold::{Fact, Observation};
+
+    use super::*;
+
+    #[test]
+    fn people_are_named_in_full_or_by_their_id() {
+        assert_eq!(person("u-1").to_string(), "default:id:u-1");
+        assert_eq!(person("shop:cio:c1").to_string(), "shop:cio:c1");
+    }
+
+    #[test]
+    fn an_explanation_says_why_and_what_comes_next() {
+        let mut state = State::default();
+        for n in 0..20 {
+            state.observe(&Observation { at: 1_760_000_000 + n * 604_800, message: n, address: 1, fact: Fact::Delivered });
+        }
+        let policies = Policies::new(&aftersend_pipeline::config::Policy::default());
+        let explanation = aftersend_processor::explain(&state, policies.of("default"), &NoQuarantine, 1_771_500_000);
+        let text = text(&person("u-1"), &explanation);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "default:id:u-1: 72 sunset");
+        assert_eq!(lines[1], "  13 mails delivered in 90 days and no click for over 90 days");
+        assert_eq!(lines[2], "   +45.0 validity   0 soft bounce days since mail last got through, weight 0.00");
+        assert_eq!(lines[5], "  promotional no, transactional yes, cadence stop, channel none (none_reached)");
+        assert!(lines[6].starts_with("  if nothing happens: ") && lines[6].contains(" healthy from 2026-"), "{}", lines[6]);
+    }
+}

@@ -1,0 +1,34 @@
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::config::Config;
+use crate::kafka::consumer_config;
+
+/// A consumer without a group: partitions are assigned by hand and nothing is ever committed.
+pub(super) fn alone(config: &Config, isolation: &str, name: &str) -> KafkaResult<BaseConsumer<Alone>> {
+    alone_config(config, isolation, name).create_with_context(Alone)
+}
+
+/// The same, before it is made.
+pub(super) fn alone_config(config: &Config, isolation: &str, name: &str) -> ClientConfig {
+    let mut client = consumer_config(config, name, &format!("{}.{name}", config.kafka.topic_prefix));
+    client.remove("group.instance.id");
+    client.set("isolation.level", isolation).set("statistics.interval.ms", "0").set("enable.partition.eof", "true");
+    client
+}
+
+/// The end of a partition is what is waited for, no error to log.
+pub(super) struct Alone;
+
+impl ClientContext for Alone {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka client");
+        }
+    }
+}
+
+impl ConsumerContext for Alone {}

@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use rdkafka::message::BorrowedMessage;
+
+use crate::record::Record;
+
+/// Makes of messages what a service works with, on the polling thread.
+pub trait Reader: Send + 'static {
+    /// What a message becomes.
+    type Item: Send + 'static;
+
+    /// True if the end of a partition is of interest.
+    const WANTS_ENDS: bool = false;
+
+    /// Reads a message.
+    fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Self::Item;
+
+    /// Everything there is of a partition has been read, for now. The client does not say of which topic.
+    fn end(&mut self, _partition: i32) -> Option<Self::Item> {
+        None
+    }
+
+    /// False for what [`Reader::end`] gave: it is counted nowhere.
+    fn is_record(_: &Self::Item) -> bool {
+        true
+    }
+
+    /// Topic and partition that an item came from.
+    fn place(item: &Self::Item) -> (&str, i32);
+
+    /// Bytes it occupies, roughly: for limits.
+    fn size(item: &Self::Item) -> usize;
+}
+
+/// Copies messages as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Whole;
+
+impl Reader for Whole {
+    type Item = Record;
+
+    fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
+        Record::copy(message, topic.clone())
+    }
+
+    fn place(item: &Record) -> (&str, i32) {
+        (&item.topic, item.partition)
+    }
+
+    fn size(item: &Record) -> usize {
+        item.size()
+    }
+}

@@ -1,0 +1,112 @@
+//! Who is who: events of one person under changing ids, addresses and wishes, and the profiles they end in, written by hand.
+
+use std::collections::BTreeMap;
+
+use aftersend_schemas::identity::Subject;
+use aftersend_schemas::normaliser::Normaliser;
+use aftersend_schemas::privacy::{HashKey, HashKeys, Privacy};
+use aftersend_schemas::profile::EmailState;
+
+use crate::fold::{Observation, State};
+use crate::score::{NoQuarantine, evaluate};
+
+const DAY: i64 = 86_400;
+const START: i64 = 1_770_000_000;
+
+fn normaliser() -> Normaliser {
+    Normaliser::new(Privacy::Hash(HashKeys::new(vec![HashKey::new(b"a key of 32 bytes for these tests", 0)]).unwrap()))
+}
+
+/// Profiles by their keys, as the service keeps them: each event goes to the person of its own record.
+fn profiles(events: &[(&str, i64, &str, &str)]) -> BTreeMap<String, State> {
+    let normaliser = normaliser();
+    let mut profiles: BTreeMap<String, State> = BTreeMap::new();
+    for (place, (workspace, day, metric, data)) in events.iter().enumerate() {
+        let at = START + day * DAY + i64::try_from(place).unwrap();
+        let metric_and_type = match metric.split_once(' ') {
+            Some((object_type, metric)) => format!(r#""object_type":"{object_type}","metric":"{metric}""#),
+            None => format!(r#""object_type":"email","metric":"{metric}""#),
+        };
+        let body = format!(r#"{{{metric_and_type},"event_id":"e{place}","timestamp":{at},"data":{{"delivery_id":"d{place}",{data}}}}}"#);
+        let event = normaliser.event(body.as_bytes()).unwrap();
+        let subject = Subject::of(&event, &normaliser.privacy);
+        let Some(person) = subject.person(workspace, &subject.key()) else { continue };
+        let observation = Observation::of(&event, at * 1000, &normaliser).unwrap();
+        profiles.entry(person.to_string()).or_default().observe(&observation);
+    }
+    profiles
+}
+
+/// What a table says of a profile: key, state, deliverable, promotional, mails delivered.
+fn table(events: &[(&str, i64, &str, &str)]) -> Vec<String> {
+    let policy = super::policy("");
+    let told = |(key, state): (&String, &State)| {
+        let told = evaluate(state, &policy, &NoQuarantine, START + 30 * DAY);
+        let yes = |flag| if flag { "yes" } else { "no" };
+        let key = match key.split_once(":email:") {
+            Some((workspace, _)) => format!("{workspace}:email:*"),
+            None => key.clone(),
+        };
+        let (state, deliverable, promotional) = (told.state, told.email_deliverable, told.email_promotional_ok);
+        format!("{key} | {} | {} | {} | {}", EmailState::as_str(state), yes(deliverable), yes(promotional), told.facts.delivered_90d)
+    };
+    profiles(events).iter().map(told).collect()
+}
+
+const ANA: &str = r#""customer_id":"ana","identifiers":{"id":"ana","cio_id":"c1"},"recipient":"ana@old.example""#;
+const ANA_MOVED: &str = r#""customer_id":"ana","identifiers":{"id":"ana","cio_id":"c1"},"recipient":"ana@new.example""#;
+const ANA_RENAMED: &str = r#""customer_id":"ana-2","identifiers":{"id":"ana-2","cio_id":"c1"},"recipient":"ana@old.example""#;
+const BY_CIO: &str = r#""customer_id":"","identifiers":{"cio_id":"c1"},"recipient":"ana@old.example""#;
+const BY_ADDRESS: &str = r#""recipient":"ana@old.example""#;
+const GONE: &str = r#""failure_message":"550 5.1.1 User unknown","#;
+
+#[test]
+fn events_end_in_the_profiles_that_the_table_says() {
+    let gone = |data: &str| format!("{GONE}{data}");
+    let (gone_ana, gone_moved) = (gone(ANA), gone(ANA_MOVED));
+
+    // Two workspaces with the same ids never mix.
+    assert_eq!(
+        table(&[("eu", 0, "delivered", ANA), ("us", 1, "bounced", &gone_ana), ("eu", 2, "delivered", ANA)]),
+        ["eu:id:ana | healthy | yes | yes | 2", "us:id:ana | dead | no | no | 0"]
+    );
+    // A new address starts clean: the bounce stays with the old one.
+    assert_eq!(
+        table(&[("eu", 0, "delivered", ANA), ("eu", 1, "bounced", &gone_ana), ("eu", 2, "delivered", ANA_MOVED)]),
+        ["eu:id:ana | healthy | yes | yes | 2"]
+    );
+    // Going back to the address that is gone brings the bounce back, until mail to it arrives.
+    let back = [("eu", 1, "bounced", gone_ana.as_str()), ("eu", 2, "delivered", ANA_MOVED), ("eu", 3, "sent", ANA)];
+    assert_eq!(table(&back), ["eu:id:ana | dead | no | no | 1"]);
+    assert_eq!(table(&[&back[..], &[("eu", 4, "delivered", ANA)]].concat()), ["eu:id:ana | healthy | yes | yes | 2"]);
+    // A bounce of an address that nobody saw in use counts, too; it names no address.
+    assert_eq!(table(&[("eu", 0, "delivered", ANA), ("eu", 1, "bounced", &gone_moved)]), ["eu:id:ana | dead | no | no | 1"]);
+    // Complaint and wish belong to the person: a new address lifts neither.
+    assert_eq!(table(&[("eu", 0, "spammed", ANA), ("eu", 2, "delivered", ANA_MOVED)]), ["eu:id:ana | complained | no | no | 1"]);
+    assert_eq!(
+        table(&[("eu", 0, "customer unsubscribed", ANA), ("eu", 2, "delivered", ANA_MOVED)]),
+        ["eu:id:ana | unsubscribed | yes | no | 1"]
+    );
+    assert_eq!(
+        table(&[("eu", 0, "customer unsubscribed", ANA), ("eu", 2, "customer subscribed", ANA_MOVED), ("eu", 3, "delivered", ANA)]),
+        ["eu:id:ana | healthy | yes | yes | 1"]
+    );
+    // Somebody whose id changes begins anew under the new one; what was known stays under the old one.
+    assert_eq!(
+        table(&[("eu", 0, "delivered", ANA), ("eu", 1, "bounced", &gone_ana), ("eu", 2, "delivered", ANA_RENAMED)]),
+        ["eu:id:ana | dead | no | no | 1", "eu:id:ana-2 | healthy | yes | yes | 1"]
+    );
+    // Somebody known by Customer.io's id before there is one of the workspace's is two profiles; by an address alone, a third.
+    assert_eq!(
+        table(&[("eu", 0, "delivered", BY_CIO), ("eu", 1, "delivered", ANA), ("eu", 2, "delivered", BY_ADDRESS)]),
+        ["eu:cio:c1 | healthy | yes | yes | 1", "eu:email:* | healthy | yes | yes | 1", "eu:id:ana | healthy | yes | yes | 1"]
+    );
+    // Blank ids are none, and a message to nobody makes no profile.
+    assert_eq!(
+        table(&[
+            ("eu", 0, "delivered", r#""customer_id":" ","identifiers":{"id":" ","cio_id":"c1"}"#),
+            ("eu", 1, "delivered", r#""subject":"s""#)
+        ]),
+        ["eu:cio:c1 | healthy | yes | yes | 1"]
+    );
+}

@@ -1,0 +1,214 @@
+use aftersend_schemas::profile::{Cadence, Channel, ChannelReason, EmailState, Reason, Verdict};
+
+use super::engagement::Engagement;
+use super::gates::{self, AddressGate};
+use super::soft::Soft;
+use super::tiers::Tiers;
+use super::{DAY, Policy, Standing, seen_until};
+use crate::fold::State;
+
+/// Days for which an answer counts as recent.
+pub(super) const RECENT_DAYS: i64 = 30;
+
+/// What a state says at one time.
+pub(super) struct Reading<'s> {
+    pub(super) state: &'s State,
+    pub(super) policy: &'s Policy,
+    pub(super) now: i64,
+    pub(super) engagement: Engagement<'s>,
+    pub(super) soft: Soft,
+    pub(super) gate: AddressGate,
+    pub(super) complaint: Option<Verdict>,
+    pub(super) unsubscribed_at: Option<u32>,
+    pub(super) points: Points,
+    pub(super) answers: Answers,
+    pub(super) reason: Reason,
+}
+
+/// What is told about a person and stays until something changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answers {
+    pub(super) state: EmailState,
+    pub(super) is_deliverable: bool,
+    pub(super) promotional_ok: bool,
+    pub(super) transactional_ok: bool,
+    pub(super) cadence: Cadence,
+    pub(super) best_channel: (Option<Channel>, ChannelReason),
+    pub(super) engaged_30d: bool,
+    pub(super) has_verdict: bool,
+}
+
+/// The numbers that move with time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Moving {
+    /// Weight of soft bounces.
+    pub(super) soft: f64,
+    /// Mass of answers.
+    pub(super) mass: f64,
+    /// Mails delivered in 90 days.
+    pub(super) delivered: usize,
+    /// Of these, unanswered.
+    pub(super) unanswered: usize,
+}
+
+/// What the parts of the score are worth.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Points {
+    pub(super) validity: f64,
+    pub(super) engagement: f64,
+    pub(super) patience: f64,
+    /// What is left of them.
+    pub(super) factor: f64,
+}
+
+impl Moving {
+    pub(super) fn at(now: i64, engagement: &Engagement<'_>, soft: &Soft, policy: &Policy) -> Self {
+        Self {
+            soft: soft.weight(policy, now),
+            mass: engagement.mass(policy, now),
+            delivered: engagement.delivered_90d(now),
+            unanswered: engagement.unanswered(now),
+        }
+    }
+}
+
+impl Points {
+    /// Rises with the mass, falls with everything else.
+    pub(super) fn of(moving: &Moving, factor: f64, policy: &Policy) -> Self {
+        let score = &policy.rules.score;
+        let pressure = moving.soft / 2.0;
+        let middle = score.prior / 2.0;
+        let patience = f64::from(score.patience_mails);
+        let unanswered = (moving.unanswered as f64 - patience).max(0.0) / patience;
+        let engaged = (moving.mass + middle) / (moving.mass + middle + score.exposure_weight * moving.delivered as f64 + middle);
+        Self {
+            validity: score.validity / (1.0 + pressure * pressure),
+            engagement: score.engagement * engaged,
+            patience: score.patience * (-unanswered).exp2(),
+            factor,
+        }
+    }
+
+    pub(super) fn sum(&self) -> f64 {
+        self.validity + self.engagement + self.patience
+    }
+
+    pub(super) fn score(&self) -> u8 {
+        (self.sum() * self.factor).round().clamp(0.0, 100.0) as u8
+    }
+}
+
+/// The state that a score alone makes.
+pub(super) fn by_score(score: u8, policy: &Policy) -> EmailState {
+    match score {
+        _ if score >= policy.rules.score.healthy => EmailState::Healthy,
+        _ if score >= policy.rules.score.watch => EmailState::Watch,
+        _ => EmailState::Degraded,
+    }
+}
+
+impl<'s> Reading<'s> {
+    pub(super) fn at(state: &'s State, policy: &'s Policy, standing: &(impl Standing + ?Sized), now: i64) -> Self {
+        let seen_until = seen_until(now);
+        let engagement = Engagement::read(state, policy, seen_until);
+        let soft = Soft::read(state, policy, now, seen_until);
+        let gate = AddressGate::read(state, policy, standing, now, seen_until);
+        let complaint = gates::complaint(state);
+        let unsubscribed_at = gates::unsubscribed_at(state);
+        let factor = match (&complaint, &gate) {
+            (Some(_), _) | (_, AddressGate::Dead { .. }) => 0.0,
+            (None, AddressGate::Grey { .. }) => policy.rules.score.grey_factor,
+            (None, AddressGate::Open | AddressGate::Recovering { .. }) => 1.0,
+        };
+        let points = Points::of(&Moving::at(now, &engagement, &soft, policy), factor, policy);
+        let tiers = Tiers::new(state, policy, &engagement);
+        let is_failing = soft.is_failing(now);
+        let is_sunset = tiers.tier(now) == Cadence::Stop;
+
+        let by_score = by_score(points.score(), policy);
+        let pressure = soft.pressure(policy, now);
+        let with_soft =
+            if soft.is_half_failing(policy, now) { by_score.max(EmailState::Degraded) } else { by_score.max(EmailState::Watch) };
+        let is_known = !engagement.delivered().is_empty() || pressure.days > 0;
+        let by_gate = || match &gate {
+            AddressGate::Dead { at, .. } => (EmailState::Dead, Reason::HardBounced { at: i64::from(*at) }),
+            AddressGate::Grey { at, until, is_quarantined: true } => {
+                (EmailState::Grey, Reason::Quarantined { at: i64::from(*at), until: *until })
+            }
+            AddressGate::Grey { at, until, .. } => (EmailState::Grey, Reason::Grey { at: i64::from(*at), until: *until }),
+            _ if is_failing => (EmailState::Failing, Reason::Failing { until: soft.retry_at.unwrap_or_default() }),
+            _ if is_sunset => (EmailState::Sunset, Reason::Sunset { after_days: policy.rules.sunset_after_days }),
+            AddressGate::Recovering { at } => {
+                let state = if pressure.days > 0 { with_soft } else { by_score.max(EmailState::Watch) };
+                (state, Reason::Recovering { at: i64::from(*at) })
+            }
+            AddressGate::Open if !is_known => (EmailState::Unknown, Reason::Unknown),
+            AddressGate::Open if pressure.days > 0 => (with_soft, Reason::SoftBounces),
+            AddressGate::Open => (by_score, Reason::Score),
+        };
+        let (email, reason) = match (&complaint, unsubscribed_at) {
+            (Some(verdict), _) => (EmailState::Complained, Reason::Complained { at: verdict.at }),
+            (None, Some(at)) => (EmailState::Unsubscribed, Reason::Unsubscribed { at: i64::from(at) }),
+            (None, None) => by_gate(),
+        };
+
+        let is_dead = matches!(gate, AddressGate::Dead { .. });
+        let is_grey = matches!(gate, AddressGate::Grey { .. });
+        // A mail that somebody waits for is worth a try at an address that is only suspected.
+        let transactional_ok = complaint.is_none() && !is_dead && !is_failing;
+        let is_deliverable = transactional_ok && !is_grey;
+        let promotional_ok = is_deliverable && unsubscribed_at.is_none() && !is_sunset;
+        let cadence = match email {
+            _ if !promotional_ok => Cadence::Stop,
+            EmailState::Degraded => tiers.cadence(now).max(Cadence::Half),
+            _ => tiers.cadence(now),
+        };
+        let opted_out = complaint.is_some() || unsubscribed_at.is_some();
+        let answers = Answers {
+            state: email,
+            is_deliverable,
+            promotional_ok,
+            transactional_ok,
+            cadence,
+            best_channel: best_channel(state, policy, &engagement, email, promotional_ok, opted_out),
+            engaged_30d: engagement.last_engaged.is_some_and(|(at, _)| now - i64::from(at) <= RECENT_DAYS * DAY),
+            has_verdict: complaint.is_some() || is_dead,
+        };
+        Self { state, policy, now, engagement, soft, gate, complaint, unsubscribed_at, points, answers, reason }
+    }
+
+    pub(super) fn moving(&self, now: i64) -> Moving {
+        Moving::at(now, &self.engagement, &self.soft, self.policy)
+    }
+
+    pub(super) fn tiers(&self) -> Tiers<'_> {
+        Tiers::new(self.state, self.policy, &self.engagement)
+    }
+}
+
+/// E-mail where it is fine; else the first channel that may be used and reached the person after it last failed. Neither a complaint nor an opt-out
+/// licenses another channel.
+fn best_channel(
+    state: &State,
+    policy: &Policy,
+    engagement: &Engagement<'_>,
+    email: EmailState,
+    promotional_ok: bool,
+    opted_out: bool,
+) -> (Option<Channel>, ChannelReason) {
+    if opted_out {
+        return (None, ChannelReason::OptedOut);
+    }
+    let reached = |channel: &&Channel| state.channel(**channel).reached_at > state.channel(**channel).bounced_at;
+    let mut usable = policy.rules.channels.iter().filter(reached);
+    if !promotional_ok {
+        let other = usable.next().copied();
+        return (other, if other.is_some() { ChannelReason::EmailStopped } else { ChannelReason::NoneReached });
+    }
+    let last_answer = engagement.last_answer_at.unwrap_or_default();
+    let answered = (email == EmailState::Degraded).then(|| usable.find(|channel| state.channel(**channel).answered_at > last_answer));
+    match answered.flatten() {
+        Some(channel) => (Some(*channel), ChannelReason::AnswersElsewhere),
+        None => (Some(Channel::Email), ChannelReason::EmailWorks),
+    }
+}

@@ -1,0 +1,151 @@
+use std::sync::Arc;
+
+use aftersend_pipeline::consumer::Reader;
+use aftersend_pipeline::record::Record;
+use aftersend_schemas::DecodeError;
+use aftersend_schemas::address::Address;
+use aftersend_schemas::event::Event;
+use aftersend_schemas::headers::{RECEIVED_AT, Received, WORKSPACE};
+use aftersend_schemas::identity::Subject;
+use aftersend_schemas::normaliser::Normaliser;
+use aftersend_schemas::oddity::Oddity;
+use aftersend_schemas::operator::OperatorRecord;
+use rdkafka::Message as _;
+use rdkafka::message::{BorrowedMessage, Headers as _};
+
+use super::key::Key;
+use super::metrics::Ending;
+use super::odd_events::OddEvents;
+use crate::fold::{Fact, Observation};
+use crate::providers::{Mailed, text_of};
+
+/// What the session is told, in the order of each partition.
+#[derive(Debug)]
+pub(super) enum Input {
+    Event(Said),
+    /// Everything there is of this partition of `raw` has been read, for now.
+    End(Arc<str>, i32),
+}
+
+/// What a record says.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    /// Unix milliseconds of its arrival; nothing if it moves no clock.
+    pub(super) received_at: Option<i64>,
+    /// Unix milliseconds at which it counts, at the earliest.
+    pub(super) judged_at: i64,
+    pub(super) what: Result<(Key, Observation), Ending>,
+    /// What it says of the mailbox provider, and in which workspace.
+    pub(super) mailed: Option<Box<(String, Mailed)>>,
+    pub(super) odd: Option<Box<OddEvents>>,
+}
+
+impl Said {
+    /// A record of `operator`. It moves no clock: its time is an operator's, not a stream's.
+    pub(super) fn by_operator(record: &Record) -> Result<Self, DecodeError> {
+        let what = match OperatorRecord::decode(record.value.as_deref().unwrap_or_default()) {
+            Ok(decided) => {
+                Observation::decided(&decided).map(|what| (Key::new(record.partition, &decided.person), what)).ok_or(Ending::Undated)
+            }
+            // What was decided must not be passed over; what was never a decision about a person is none.
+            Err(error @ DecodeError::TooNew { .. }) => return Err(error),
+            Err(DecodeError::Malformed { .. }) => Err(Ending::NotAnEvent),
+        };
+        let (topic, partition, offset) = (record.topic.clone(), record.partition, record.offset);
+        Ok(Self { topic, partition, offset, received_at: None, judged_at: record.timestamp, what, mailed: None, odd: None })
+    }
+}
+
+/// Reads events where the client holds them.
+pub(super) struct EventReader {
+    pub(super) normaliser: Normaliser,
+    /// `raw`: the client does not say of which topic an end is.
+    pub(super) topic: Arc<str>,
+}
+
+impl EventReader {
+    fn said(
+        &self,
+        message: &BorrowedMessage<'_>,
+        received: &Received,
+        odd: &mut Option<Box<OddEvents>>,
+        mailed: &mut Option<Mailed>,
+    ) -> Result<(Key, Observation), Ending> {
+        let event = self.normaliser.event(message.payload().unwrap_or_default()).map_err(|_| Ending::NotAnEvent)?;
+        if !event.oddities.is_empty() {
+            odd.get_or_insert_default().note(&event);
+        }
+        if event.oddities.contains(Oddity::TestEvent) {
+            return Err(Ending::TestEvent);
+        }
+        let subject = Subject::of(&event, &self.normaliser.privacy);
+        let record_key = String::from_utf8_lossy(message.key().unwrap_or_default());
+        let person = subject.person(&received.workspace, &record_key).ok_or(Ending::NoPerson)?;
+        if event.oddities.contains(Oddity::Undocumented) {
+            return Err(Ending::Undocumented);
+        }
+        let observation = Observation::of(&event, received.received_at, &self.normaliser).ok_or(Ending::Undated)?;
+        *mailed = Self::mailed(&event, &observation);
+        Ok((Key::new(message.partition(), &person), observation))
+    }
+
+    /// Mail that arrived, or bounced hard, and where.
+    fn mailed(event: &Event<'_>, observation: &Observation) -> Option<Mailed> {
+        let hard = match &observation.fact {
+            Fact::Delivered => None,
+            Fact::Bounced { class, deferred: false, .. } if class.is_hard() => Some(text_of(&event.failure_message()?)),
+            _ => return None,
+        };
+        let provider = Address::read(&event.address()?)?.provider_id();
+        Some(Mailed { provider, at: observation.at, message: observation.message, hard })
+    }
+}
+
+impl Reader for EventReader {
+    type Item = Input;
+
+    const WANTS_ENDS: bool = true;
+
+    fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Input {
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let headers = headers.filter(|header| header.key == WORKSPACE || header.key == RECEIVED_AT);
+        let headers = headers.map(|header| (header.key, header.value.unwrap_or_default()));
+        let received = Received::from_headers(headers, message.timestamp().to_millis().unwrap_or_default());
+        let (mut odd, mut mailed) = (None, None);
+        let what = self.said(message, &received, &mut odd, &mut mailed);
+        let mailed = mailed.map(|mailed| Box::new((received.workspace, mailed)));
+        Input::Event(Said {
+            topic: topic.clone(),
+            partition: message.partition(),
+            offset: message.offset(),
+            received_at: Some(received.received_at),
+            judged_at: 0,
+            what,
+            mailed,
+            odd,
+        })
+    }
+
+    fn end(&mut self, partition: i32) -> Option<Input> {
+        Some(Input::End(self.topic.clone(), partition))
+    }
+
+    fn is_record(item: &Input) -> bool {
+        matches!(item, Input::Event(_))
+    }
+
+    fn place(item: &Input) -> (&str, i32) {
+        match item {
+            Input::Event(said) => (&said.topic, said.partition),
+            Input::End(topic, partition) => (topic, *partition),
+        }
+    }
+
+    /// What was read is small: chunks close by their number.
+    fn size(_: &Input) -> usize {
+        512
+    }
+}

@@ -1,0 +1,157 @@
+use aftersend_schemas::DecodeError;
+use aftersend_schemas::profile::{EmailState, Evaluation, ProfileRecord};
+use serde::{Deserialize, Serialize};
+
+use crate::fold::State;
+use crate::providers::SETTLE;
+use crate::score::{Policies, Policy};
+
+/// What is kept of a person beside the evidence: of the last verdict, what the next one needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// When that verdict was made, Unix seconds: no later one is made for an earlier time, not even in a replay.
+    pub(super) as_of: i64,
+    /// What it was.
+    pub(super) email: EmailState,
+    /// When it changes by time alone, or the person is forgotten.
+    pub(super) changes_at: Option<i64>,
+    /// The timer in the index. It may be earlier than the change: it is moved when it fires, not each time an event puts the change off.
+    pub(super) armed_at: Option<i64>,
+}
+
+impl Head {
+    /// A verdict and the timer for whatever comes next, given the timer that is set.
+    pub(super) fn after(evaluation: &Evaluation, state: &State, policy: &Policy, as_of: i64, armed_at: Option<i64>) -> Self {
+        // A hard bounce is judged once more when everybody's mail of that time has been counted.
+        let settles_at = evaluation.facts.hard_bounced_at.map(|at| at + SETTLE).filter(|at| *at > as_of);
+        let changes_at = [evaluation.changes_at, state.forget_at(policy, as_of), settles_at].into_iter().flatten().min();
+        Self::arm(as_of, evaluation.state, changes_at, armed_at)
+    }
+
+    /// A verdict and the timer for it, given the timer that is set.
+    fn arm(as_of: i64, email: EmailState, changes_at: Option<i64>, armed_at: Option<i64>) -> Self {
+        // Whatever is said to change at once is looked at again in a second.
+        let changes_at = changes_at.map(|at| at.max(as_of + 1));
+        let armed_at = match (changes_at, armed_at.filter(|armed| *armed > as_of)) {
+            (Some(change), Some(armed)) => Some(change.min(armed)),
+            (change, _) => change,
+        };
+        Self { as_of, email, changes_at, armed_at }
+    }
+}
+
+/// A person as stored: the head, then the evidence in its own encoding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row(pub(super) Box<[u8]>);
+
+impl Row {
+    pub(super) fn new(head: &Head, state: &[u8]) -> Self {
+        // Plain numbers into a growing buffer have no way to fail.
+        let mut bytes = postcard::to_extend(head, Vec::with_capacity(state.len() + 24)).unwrap_or_default();
+        bytes.extend_from_slice(state);
+        Self(bytes.into_boxed_slice())
+    }
+
+    /// A person as a record of `profiles` holds it.
+    pub(super) fn of_record(value: &[u8], policies: &Policies) -> Result<(Head, Self), DecodeError> {
+        let record = ProfileRecord::decode(value)?;
+        let state = State::decode(&record.state)?;
+        let policy = policies.of(&record.person.workspace);
+        let head = if record.policy_version == policy.version {
+            Head::after(&record.evaluation, &state, policy, record.as_of, None)
+        } else {
+            // Under other rules everybody is judged again, at once and one after the other.
+            Head::arm(record.as_of, record.evaluation.state, Some(record.as_of), None)
+        };
+        Ok((head, Self::new(&head, &record.state)))
+    }
+
+    /// Head and evidence. Nothing if these bytes are none of ours: then the store is in doubt.
+    pub(super) fn parts(&self) -> Option<(Head, &[u8])> {
+        postcard::take_from_bytes(&self.0).ok()
+    }
+
+    pub(super) fn parts_head(&self) -> Option<Head> {
+        self.parts().map(|(head, _)| head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_pipeline::config::Config;
+    use aftersend_schemas::identity::{Namespace, Person};
+
+    use super::*;
+    use crate::fold::{Fact, Observation};
+    use crate::score::{NoQuarantine, evaluate};
+    use crate::service::SessionError;
+
+    fn record(policies: &Policies) -> ProfileRecord {
+        let state = State::default();
+        let policy = policies.of("default");
+        let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() };
+        let evaluation = evaluate(&state, policy, &NoQuarantine, 7);
+        ProfileRecord { person, as_of: 7, policy_version: policy.version, evaluation, state: state.encode() }
+    }
+
+    #[test]
+    fn a_profile_or_a_state_of_a_newer_release_ends_the_processor_before_it_writes() {
+        let policies = Policies::new(&Config::default().policy);
+        let mut record = record(&policies);
+        let (head, row) = Row::of_record(&record.encode(), &policies).unwrap();
+        assert_eq!((head.as_of, row.parts_head()), (7, Some(head)));
+
+        let mut newer_profile = record.encode();
+        newer_profile[0] += 1;
+        record.state[0] += 1;
+        for (value, what) in [(newer_profile, "profile"), (record.encode(), "state in a profile")] {
+            let error = SessionError::from(Row::of_record(&value, &policies).unwrap_err());
+            assert!(error.is_final());
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "a record of profiles cannot be read: {what} of version 3: this release reads up to version 2, upgrade it to go on"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn people_judged_by_other_rules_are_judged_again_at_once() {
+        let policies = Policies::new(&Config::default().policy);
+        let mut record = record(&policies);
+        record.policy_version += 1;
+        let (head, _) = Row::of_record(&record.encode(), &policies).unwrap();
+        assert_eq!(head.armed_at, Some(8));
+    }
+
+    #[test]
+    fn people_who_are_read_back_end_when_they_would_have_ended() {
+        let policies = Policies::new(&Config::default().policy);
+        let policy = policies.of("default");
+        let mut record = record(&policies);
+        let (head, _) = Row::of_record(&record.encode(), &policies).unwrap();
+        assert_eq!(head.armed_at, Some(7 + policy.forget_after), "nothing but that there is somebody");
+
+        let mut state = State::default();
+        state.observe(&Observation { at: 1_000, message: 1, address: 1, fact: Fact::Delivered });
+        (record.as_of, record.evaluation.changes_at, record.state) = (2_000, None, state.encode());
+        let (head, _) = Row::of_record(&record.encode(), &policies).unwrap();
+        assert_eq!(head.armed_at, Some(1_000 + policy.forget_after));
+
+        record.evaluation.facts.hard_bounced_at = Some(1_900);
+        let (head, _) = Row::of_record(&record.encode(), &policies).unwrap();
+        assert_eq!(head.armed_at, Some(1_900 + SETTLE), "what everybody's mail says of the bounce is known by then");
+    }
+
+    #[test]
+    fn a_timer_stays_where_it_is_while_the_change_is_put_off_and_moves_when_it_comes_nearer() {
+        let arm = |as_of, change, armed| Head::arm(as_of, EmailState::Healthy, change, armed).armed_at;
+        assert_eq!(arm(10, Some(50), None), Some(50));
+        assert_eq!(arm(20, Some(90), Some(50)), Some(50), "put off");
+        assert_eq!(arm(20, Some(30), Some(50)), Some(30), "nearer");
+        assert_eq!(arm(50, Some(90), Some(50)), Some(90), "fired");
+        assert_eq!(arm(20, None, Some(50)), None);
+        assert_eq!(arm(20, Some(3), None), Some(21), "never at once, or it would fire for ever");
+    }
+}

@@ -1,0 +1,90 @@
+//! The record in `operator`, as JSON: what an operator decided about one person. Compaction and replay keep the newest of each kind.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Person;
+use crate::versioned::DecodeError;
+
+const RECORD: &str = "operator record";
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Complaints up to now no longer count. A later one does.
+    LiftComplaint,
+    /// Hard bounces up to now no longer count. A later one does.
+    LiftHardBounce,
+    /// Nothing irreversible is ever done to the person.
+    NeverSuppress,
+    /// Takes [`Decision::NeverSuppress`] back.
+    MaySuppress,
+    /// The person was suppressed and shall be written to again: complaints and hard bounces up to now no longer count.
+    Unsuppress,
+}
+
+impl Decision {
+    /// Every decision.
+    pub const ALL: [Self; 5] = [Self::LiftComplaint, Self::LiftHardBounce, Self::NeverSuppress, Self::MaySuppress, Self::Unsuppress];
+
+    /// The part of the key that decisions share of which only the newest counts.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::LiftComplaint => "complaint",
+            Self::LiftHardBounce => "hard_bounce",
+            Self::NeverSuppress | Self::MaySuppress => "never_suppress",
+            Self::Unsuppress => "unsuppress",
+        }
+    }
+}
+
+/// What an operator decided about one person: the value of a record in `operator`, in the partition of the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRecord {
+    /// Version of this record. Members may be added within a version; a reader that finds a higher one than it knows must not guess.
+    pub version: u32,
+    /// Whom it is about.
+    pub person: Person,
+    /// What was decided.
+    pub decision: Decision,
+    /// When, in Unix seconds: evidence up to then is what the decision is about.
+    pub at: i64,
+    /// Who decided; may be empty.
+    pub by: String,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+impl OperatorRecord {
+    /// The version that this release writes and reads up to.
+    pub const VERSION: u32 = 1;
+
+    /// The record's key: `workspace:kind:namespace:id`.
+    pub fn key(&self) -> String {
+        let Person { workspace, namespace, id } = &self.person;
+        format!("{workspace}:{}:{}:{id}", self.decision.kind(), namespace.as_str())
+    }
+
+    /// The record's value.
+    pub fn encode(&self) -> Vec<u8> {
+        // Text and numbers have no way to fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a value written by this or an earlier release.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let malformed = |version| DecodeError::Malformed { record: RECORD, version };
+        let Head { version } = serde_json::from_slice(bytes).map_err(|_| malformed(0))?;
+        match version {
+            1 => serde_json::from_slice(bytes).map_err(|_| malformed(version)),
+            0 => Err(malformed(version)),
+            found => Err(DecodeError::TooNew { record: RECORD, found, known: Self::VERSION }),
+        }
+    }
+}
