@@ -176,7 +176,7 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
         .collect();
     let wished = |wanted: fn(&Fact) -> bool| history.iter().filter(|seen| wanted(&seen.fact)).map(|seen| seen.at).max().unwrap_or(0);
     let (out, back) = (wished(|fact| *fact == Fact::Unsubscribed), wished(|fact| *fact == Fact::Subscribed));
-    let unsubscribed = out > 0 && out >= back;
+    let unsubscribed = out > 0 && (out >= back || !seen(back));
 
     let mut hard: BTreeMap<(u32, u32, u64, u32, bool, u8), i64> = BTreeMap::new();
     for bounce in history {

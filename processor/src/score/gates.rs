@@ -8,8 +8,8 @@ use crate::fold::{HardBounce, State, day};
 /// Below this confidence a hard bounce stops mail but permits nothing irreversible.
 const CERTAIN: u8 = 80;
 
-// A verdict dated ahead of the clock counts at once: whose clock is wrong cannot be told, and mailing on is the greater harm. Deliveries and clicks
-// count when their time has come.
+// A verdict dated ahead of the clock counts at once: whose clock is wrong cannot be told, and mailing on is the greater harm. Deliveries, clicks
+// and opt-ins count when their time has come.
 
 /// What hard bounces say about the address in use.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -94,7 +94,9 @@ pub(super) fn complaint(state: &State) -> Option<Verdict> {
     Some(Verdict { cause: Cause::Complaint, at, received_at })
 }
 
-/// When the person opted out, if that is how it stands. Of two wishes in one second the opt-out counts.
-pub(super) fn unsubscribed_at(state: &State) -> Option<u32> {
-    (state.unsubscribed_at > 0 && state.unsubscribed_at >= state.subscribed_at).then_some(state.unsubscribed_at)
+/// When the person opted out, if that is how it stands. Of two wishes in one second the opt-out counts. An opt-in that is dated ahead counts when its
+/// time has come, and hides those before it: nobody gets mail against an opt-out because of a wrong clock.
+pub(super) fn unsubscribed_at(state: &State, seen_until: i64) -> Option<u32> {
+    let subscribed_at = if i64::from(state.subscribed_at) <= seen_until { state.subscribed_at } else { 0 };
+    (state.unsubscribed_at > 0 && state.unsubscribed_at >= subscribed_at).then_some(state.unsubscribed_at)
 }

@@ -114,7 +114,7 @@ impl<'s> Reading<'s> {
         let soft = Soft::read(state, policy, now, seen_until);
         let gate = AddressGate::read(state, policy, standing, now, seen_until);
         let complaint = gates::complaint(state);
-        let unsubscribed_at = gates::unsubscribed_at(state);
+        let unsubscribed_at = gates::unsubscribed_at(state, seen_until);
         let factor = match (&complaint, &gate) {
             (Some(_), _) | (_, AddressGate::Dead { .. }) => 0.0,
             (None, AddressGate::Grey { .. }) => policy.rules.score.grey_factor,

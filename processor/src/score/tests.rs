@@ -143,6 +143,16 @@ fn consent_is_no_part_of_the_score_and_a_tie_counts_as_opt_out() {
 }
 
 #[test]
+fn an_opt_in_from_the_future_undoes_no_opt_out_before_its_time() {
+    let ahead = u32::try_from(NOW + 1_000_000).unwrap();
+    let state = fold(&[at(ago(1), 1, Fact::Unsubscribed), at(ahead, 2, Fact::Subscribed)]);
+    let today = evaluate(&state, &policy(), &NoQuarantine, NOW);
+    let (changes_at, comes_into_sight) = (today.changes_at, i64::from(ahead) - CLOCK_SECONDS);
+    assert_eq!((today.state, changes_at), (EmailState::Unsubscribed, Some(comes_into_sight)));
+    assert_eq!(evaluate(&state, &policy(), &NoQuarantine, comes_into_sight).state, EmailState::Unknown);
+}
+
+#[test]
 fn scanners_engage_nobody() {
     let mail = at(ago(1), 1, Fact::Delivered);
     let clicked = |seconds: u32, link: u32, machine: bool| at(ago(1) + seconds, 1, Fact::Clicked { link, machine });

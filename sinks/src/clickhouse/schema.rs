@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::retry::Backoff;
+use aftersend_pipeline::telemetry::Latch;
 use aftersend_schemas::columns::TABLES;
 use tokio_util::sync::CancellationToken;
 
@@ -56,11 +57,19 @@ impl SchemaError {
     }
 }
 
-/// [`check_schema`], waiting for ClickHouse to answer. False if `shutdown` came first.
-pub(super) async fn wait_for_schema(config: &ClickHouse, shutdown: &CancellationToken) -> Result<bool, SchemaError> {
+/// [`check_schema`], waiting for ClickHouse to answer. False if `shutdown` came first. A database that is away is waited out like later, with the latch
+/// released: nothing else can be done about it here.
+pub(super) async fn wait_for_schema(config: &ClickHouse, latch: Latch, shutdown: &CancellationToken) -> Result<bool, SchemaError> {
+    let mut latch = Some(latch);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     loop {
-        match check_schema(config).await {
+        let checked = check_schema(config).await;
+        if checked.as_ref().err().is_none_or(SchemaError::may_pass)
+            && let Some(latch) = latch.take()
+        {
+            latch.release();
+        }
+        match checked {
             Ok(()) => return Ok(true),
             Err(error) if error.may_pass() => tracing::warn!(%error, "waiting for clickhouse"),
             Err(error) => return Err(error),

@@ -92,11 +92,7 @@ impl ClickHouseSink {
         let topics = Topics::new(&self.config.kafka.topic_prefix);
         let names = super::tables::topics(&topics, &self.config.clickhouse);
         let has_topics = wait_for_topics(&self.config, &names, &shutdown).await?;
-        if has_topics {
-            // A database that is away is waited out like later: nothing else can be done about it here.
-            latch.release();
-        }
-        if has_topics && wait_for_schema(&self.config.clickhouse, &shutdown).await? {
+        if has_topics && wait_for_schema(&self.config.clickhouse, latch, &shutdown).await? {
             let normaliser = self.config.normaliser()?;
             let mut tables: JoinSet<Result<(), ClickHouseSinkError>> = JoinSet::new();
             let shared = Shared { config: self.config.clone(), metrics: sink_metrics, shutdown: shutdown.clone() };
