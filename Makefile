@@ -51,13 +51,14 @@ bench: ## every benchmark beside its baseline, figures in target/bench; SOAK=1: 
 	$(if $(SOAK)$(BENCH),,cargo bench --locked -p aftersend-tests --bench judge)
 	cargo build --release --locked -p aftersend
 	cargo build --release --locked -p aftersend-ingest --example echo
-	cargo bench --locked -p aftersend-tests --bench ingest --bench clickhouse-sink --bench panels --bench processor --no-run
+	cargo bench --locked -p aftersend-tests --bench ingest --bench clickhouse-sink --bench panels --bench processor --bench track --no-run
 	$(if $(SOAK)$(BENCH),,$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench panels)
 	@# With SOAK there are 10,000 connections, and each end of one is a file.
 	@ulimit -Sn "$$(ulimit -Hn)"; $(LOCAL)/with-services.sh \
 		cargo bench --locked -p aftersend-tests --bench ingest -- $(if $(SOAK),--soak) $(BENCH)
 	$(if $(SOAK)$(BENCH),,@$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench clickhouse-sink)
 	$(if $(SOAK)$(BENCH),,@$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench processor)
+	$(if $(SOAK)$(BENCH),,@$(LOCAL)/with-services.sh cargo bench --locked -p aftersend-tests --bench track)
 
 fuzz: ## look for input that breaks a promise: TARGET=event, records, classify or door; SECONDS=600
 	@cargo +nightly --version >/dev/null 2>&1 || { echo 'Fuzzing needs nightly Rust: rustup toolchain install nightly --profile minimal' >&2; exit 1; }

@@ -53,6 +53,9 @@ pub enum Command {
     Migrate,
     /// Read the configuration, reach Kafka, ClickHouse and the Track API, and say what is wrong
     Check,
+    /// Look at what Customer.io was told, and decide what the Track sink may do
+    #[command(subcommand)]
+    Track(TrackCommand),
     /// Send signed traffic to an ingest: for trying a set-up, and for load
     Simulate(SimulateOptions),
     /// Say what a bounce text means: one text a line on standard input
@@ -81,6 +84,75 @@ pub enum SinkCommand {
     Clickhouse,
     /// Tell Customer.io: identify, and suppress or unsubscribe by policy
     Track,
+}
+
+/// `aftersend track`
+#[derive(Debug, Subcommand)]
+pub enum TrackCommand {
+    /// What Customer.io has acknowledged for one customer, the last calls, and what operators decided
+    Status(TrackStatusOptions),
+    /// Let go what the brake holds, and what is too old to be suppressed by itself: what had arrived by now, for a day
+    Release(TrackReleaseOptions),
+    /// Free a suppressed customer's identifiers; the deleted profile does not come back
+    Unsuppress(TrackUnsuppressOptions),
+}
+
+/// Which customer.
+#[derive(Debug, clap::Args)]
+pub struct Customer {
+    /// The customer's id; Customer.io's own id as cio_...
+    #[arg(value_name = "CUSTOMER")]
+    pub customer: String,
+    /// Workspace, as configured
+    #[arg(long, default_value = "default")]
+    pub workspace: String,
+}
+
+/// `aftersend track status`
+#[derive(Debug, clap::Args)]
+pub struct TrackStatusOptions {
+    /// Which customer
+    #[command(flatten)]
+    pub customer: Customer,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// How many of the last calls
+    #[arg(long, default_value_t = 10)]
+    pub calls: usize,
+}
+
+/// Who decided, and why.
+#[derive(Debug, clap::Args)]
+pub struct Decider {
+    /// Who decides; kept with the decision
+    #[arg(long, env = "USER", default_value = "")]
+    pub by: String,
+    /// Why; kept with the decision
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+/// `aftersend track release`
+#[derive(Debug, clap::Args)]
+pub struct TrackReleaseOptions {
+    /// Workspace, as configured
+    #[arg(long, default_value = "default")]
+    pub workspace: String,
+    /// Who and why
+    #[command(flatten)]
+    pub decider: Decider,
+}
+
+/// `aftersend track unsuppress`
+#[derive(Debug, clap::Args)]
+pub struct TrackUnsuppressOptions {
+    /// Which customer
+    #[command(flatten)]
+    pub customer: Customer,
+    /// Who and why
+    #[command(flatten)]
+    pub decider: Decider,
 }
 
 /// `aftersend simulate`

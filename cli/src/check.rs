@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use aftersend_ingest::check_certificate;
 use aftersend_pipeline::config::{Config, EmailPrivacy, Reaction, TrackCredentials, TrackMode};
@@ -10,6 +9,7 @@ use aftersend_pipeline::kafka::check_topics;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::topics::Topics;
 use aftersend_sinks::clickhouse::check_schema;
+use aftersend_sinks::track::{Api, Greeting};
 
 /// Prints a line for each thing that was looked at. Exit code 1 if any is wrong.
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
@@ -82,21 +82,11 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
 
 /// Asks the API which region and workspace the credentials belong to.
 async fn region(credentials: &TrackCredentials) -> Result<String, String> {
-    let url = format!("{}/api/v1/accounts/region", credentials.base_url());
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).redirect(reqwest::redirect::Policy::none()).build();
-    let request = client.map_err(|error| error.to_string())?.get(&url).basic_auth(&credentials.site_id, Some(credentials.api_key.reveal()));
-    let response = request.send().await.map_err(|error| format!("{url} does not answer: {}", error.without_url()))?;
-    match response.status().as_u16() {
-        200 => {
-            let body: serde_json::Value = response.json().await.unwrap_or_default();
-            if !body["region"].is_string() {
-                return Err(format!("{url} answered 200 without a region: is this the Track API?"));
-            }
-            Ok(format!("credentials accepted, region {}, environment {}", body["region"], body["environment_id"]))
-        }
-        401 | 403 => Err("credentials refused: check site_id and api_key".into()),
-        300..=399 => Err("redirected: the workspace is in the other region; set track.region".into()),
-        status => Err(format!("{url} answered {status}")),
+    let api = Api::new(credentials).map_err(|error| error.to_string())?;
+    match api.greet().await {
+        Greeting::Welcome(message) => Ok(message),
+        Greeting::Refused(fix) => Err(fix.to_owned()),
+        Greeting::Unknown(message) => Err(message),
     }
 }
 

@@ -8,4 +8,5 @@ pub mod explain;
 pub mod migrate;
 pub mod services;
 pub mod simulate;
+pub mod track;
 pub mod traffic;

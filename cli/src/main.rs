@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use aftersend::args::{Args, Command, SinkCommand};
-use aftersend::{check, classify, demo, explain, migrate, services, simulate};
+use aftersend::{check, classify, demo, explain, migrate, services, simulate, track};
 use aftersend_pipeline::config::Config;
 use aftersend_pipeline::shutdown;
 use aftersend_pipeline::telemetry::init_logs;
@@ -50,6 +50,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Sink(SinkCommand::Track) => services::track(&config()?, shutdown).await?,
         Command::Migrate => migrate::run(&config()?).await?,
         Command::Check => return check::run(&config()?).await,
+        Command::Track(command) => track::run(&command, &config()?).await?,
         Command::Simulate(options) => return simulate::run(&options, shutdown).await,
         Command::Classify(options) => {
             // The built-in rules need no configuration.

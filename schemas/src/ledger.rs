@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Person;
 use crate::versioned::{DecodeError, Format};
 
-pub(crate) const FORMAT: Format = Format::new("ledger record", 1);
+pub(crate) const FORMAT: Format = Format::new("ledger record", 2);
 
 /// An attribute's value as the Track API takes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,12 +89,62 @@ pub struct LedgerRecord {
     pub refused: Option<u64>,
     /// Unix milliseconds of the last answer.
     pub answered_at: i64,
+    /// The newest profile that was acted on: an older one, read again, asks for nothing.
+    pub seen: Seen,
+    /// Unix milliseconds from which a `suppress` may have been sent; 0 for never. Until it is answered, nothing but that `suppress` is sent.
+    pub suppress_sent_at: i64,
+    /// Unix milliseconds at which `unsubscribed: true` was acknowledged; 0 for never. The webhook that this causes asks for nothing.
+    pub unsubscribed_at: i64,
+}
+
+/// Which profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its `as_of`.
+    pub as_of: i64,
+    /// Its offset in `profiles`: among those of one second the later one counts.
+    pub offset: i64,
+    /// Its policy. A rebuild under another policy may give the same second at an earlier offset.
+    pub policy_version: u32,
+}
+
+impl Seen {
+    /// True if a profile is older than this one.
+    pub fn is_after(&self, other: Self) -> bool {
+        self.as_of > other.as_of || (self.as_of == other.as_of && self.offset > other.offset && self.policy_version == other.policy_version)
+    }
+}
+
+/// The first version.
+#[derive(Deserialize)]
+struct LedgerRecordV1 {
+    person: Person,
+    attributes: Attributes,
+    standing: Standing,
+    refused: Option<u64>,
+    answered_at: i64,
+}
+
+impl From<LedgerRecordV1> for LedgerRecord {
+    fn from(old: LedgerRecordV1) -> Self {
+        let LedgerRecordV1 { person, attributes, standing, refused, answered_at } = old;
+        Self { attributes, standing, refused, answered_at, ..Self::new(person) }
+    }
 }
 
 impl LedgerRecord {
     /// A person of whom nothing has been acknowledged.
     pub fn new(person: Person) -> Self {
-        Self { person, attributes: Attributes::new(), standing: Standing::default(), refused: None, answered_at: 0 }
+        Self {
+            person,
+            attributes: Attributes::new(),
+            standing: Standing::default(),
+            refused: None,
+            answered_at: 0,
+            seen: Seen::default(),
+            suppress_sent_at: 0,
+            unsubscribed_at: 0,
+        }
     }
 
     /// The record's value.
@@ -106,7 +156,8 @@ impl LedgerRecord {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let fields = FORMAT.open(bytes)?;
         match fields.version {
-            1 => fields.read(),
+            1 => fields.read::<LedgerRecordV1>().map(Self::from),
+            2 => fields.read(),
             _ => Err(fields.malformed()),
         }
     }

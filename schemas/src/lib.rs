@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod bounce;
+pub mod brake;
 pub mod catalogue;
 pub mod columns;
 pub mod event;

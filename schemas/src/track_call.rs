@@ -83,6 +83,9 @@ pub struct TrackCall {
     pub latency_ms: u32,
     /// Earliest arrival of the evidence behind the call, Unix milliseconds; 0 if unknown.
     pub received_at: i64,
+    /// What the API said to a call it refused, shortened, without ids, addresses and credentials; empty otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
 }
 
 /// A record without a version is of the first.

@@ -11,3 +11,4 @@ mod processor;
 mod replay;
 mod rules;
 mod tables;
+mod track;

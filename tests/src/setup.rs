@@ -73,7 +73,15 @@ impl Setup {
     /// As [`Setup::new`], with more lines for the section `[ingest]`.
     pub async fn configured(ingest: &str, more: &str) -> anyhow::Result<Self> {
         let clickhouse = std::env::var("CLICKHOUSE_URL").context("CLICKHOUSE_URL is not set: run `make test`")?;
-        let setup = Self::written(&kafka_brokers()?, &clickhouse, ingest, more)?;
+        let setup = Self::written(&kafka_brokers()?, &clickhouse, ingest, "", more)?;
+        setup.migrate()?;
+        Ok(setup)
+    }
+
+    /// As [`Setup::new`], with more lines for the section `[track]`.
+    pub async fn tracking(track: &str, more: &str) -> anyhow::Result<Self> {
+        let clickhouse = std::env::var("CLICKHOUSE_URL").context("CLICKHOUSE_URL is not set: run `make test`")?;
+        let setup = Self::written(&kafka_brokers()?, &clickhouse, "", track, more)?;
         setup.migrate()?;
         Ok(setup)
     }
@@ -87,11 +95,13 @@ impl Setup {
 
     /// Writes the configuration only.
     pub fn unmigrated(brokers: &str, clickhouse: &str, more: &str) -> anyhow::Result<Self> {
-        Self::written(brokers, clickhouse, "", more)
+        Self::written(brokers, clickhouse, "", "", more)
     }
 
-    fn written(brokers: &str, clickhouse: &str, ingest_lines: &str, more: &str) -> anyhow::Result<Self> {
+    fn written(brokers: &str, clickhouse: &str, ingest_lines: &str, track_lines: &str, more: &str) -> anyhow::Result<Self> {
         // A test that is about draining says so.
+        let track_lines =
+            if track_lines.contains("coalesce") { track_lines.to_owned() } else { format!("coalesce = \"0s\"\n{track_lines}") };
         let drain = if ingest_lines.contains("drain") { "" } else { "drain = \"0s\"" };
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{}_{}_{}", unix_millis(), std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -121,6 +131,7 @@ url = "{track_url}"
 site_id = "{SITE_ID}"
 api_key = "{API_KEY}"
 max_requests_per_second = 1000
+{track_lines}
 admin = "127.0.0.1:{track}"
 [privacy]
 hash_keys = [{{ key = "test hash key" }}]

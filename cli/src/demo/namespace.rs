@@ -64,6 +64,7 @@ impl Namespace {
             site_id = "{SITE_ID}"
             api_key = "{API_KEY}"
             max_requests_per_second = 1000
+            coalesce = "0s"
             [policy]
             hold_hard_bounce = "0s"
             [privacy]

@@ -1,19 +1,23 @@
-//! A stand-in for the Track API that records what it is asked and keeps the standing of every person.
+//! A stand-in for the Track API that records what it is asked, keeps a workspace, and answers as badly as it is told to.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::http::Method;
+use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use aftersend_pipeline::unix_millis;
-use serde_json::{Value, json};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Map, Value, json};
 
 /// One request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// `identify`, `suppress`, or method and path of anything else.
+    /// `identify`, `suppress`, `unsuppress`, or method and path of anything else.
     pub call: String,
     /// The person as addressed in the path, decoded.
     pub person: String,
@@ -21,8 +25,17 @@ pub struct Asked {
     pub body: Value,
     /// Unix milliseconds.
     pub at: i64,
-    /// What was answered.
+    /// What was answered; 0 if the connection was broken off.
     pub status: u16,
+}
+
+/// What the workspace has of a person.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Kept {
+    /// As they were identified; none once suppressed.
+    pub attributes: Map<String, Value>,
+    /// Deleted and blocked: whatever else is asked is answered with 200 and ignored.
+    pub suppressed: bool,
 }
 
 /// The credentials that are accepted.
@@ -42,8 +55,28 @@ pub struct TrackApi {
 #[derive(Default)]
 struct Shared {
     asked: Vec<Asked>,
+    people: BTreeMap<String, Kept>,
     /// Answered instead of 200, while set.
     status: Option<u16>,
+    /// How many percent of the answers are bad ones.
+    bad: Option<(StdRng, u32)>,
+}
+
+/// A way to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// As it should be.
+    Plain(u16),
+    /// Done, and said late.
+    Slow,
+    /// 429 with `Retry-After`.
+    Busy,
+    /// Not done, and the connection is closed without a word.
+    Reset,
+    /// Done, and the connection is closed without a word.
+    DoneAndReset,
+    /// Done, and half an answer.
+    Half,
 }
 
 impl TrackApi {
@@ -54,6 +87,7 @@ impl TrackApi {
         let shared: Arc<Mutex<Shared>> = Arc::default();
         let state = web::Data::new(shared.clone());
         let server = HttpServer::new(move || App::new().app_data(state.clone()).default_service(web::to(answer)))
+            .on_connect(keep_connection)
             .workers(1)
             .disable_signals()
             .shutdown_timeout(1)
@@ -74,9 +108,19 @@ impl TrackApi {
         lock(&self.shared).asked.clone()
     }
 
+    /// Everybody the workspace knows.
+    pub fn people(&self) -> BTreeMap<String, Kept> {
+        lock(&self.shared).people.clone()
+    }
+
     /// Answers every call with this status from now on; `None` for 200.
     pub fn answer_with(&self, status: Option<u16>) {
         lock(&self.shared).status = status;
+    }
+
+    /// So many percent of the answers are late, broken off, 429 or 5xx from now on, the same for the same seed; `None` for none.
+    pub fn misbehave(&self, percent_and_seed: Option<(u32, u64)>) {
+        lock(&self.shared).bad = percent_and_seed.map(|(percent, seed)| (StdRng::seed_from_u64(seed), percent));
     }
 
     /// Calls by person, in order.
@@ -94,8 +138,51 @@ impl TrackApi {
     }
 }
 
+impl Shared {
+    fn manner(&mut self) -> Manner {
+        if let Some(status) = self.status {
+            return Manner::Plain(status);
+        }
+        let Some((random, percent)) = &mut self.bad else { return Manner::Plain(200) };
+        if random.random_range(0..100) >= *percent {
+            return Manner::Plain(200);
+        }
+        [
+            Manner::Plain(429),
+            Manner::Plain(500),
+            Manner::Plain(503),
+            Manner::Plain(408),
+            Manner::Slow,
+            Manner::Busy,
+            Manner::Reset,
+            Manner::DoneAndReset,
+            Manner::Half,
+        ][random.random_range(0..9)]
+    }
+
+    /// What a workspace does: whoever was suppressed stays so, whatever is asked.
+    fn act(&mut self, call: &str, person: &str, body: &Value) {
+        let kept = self.people.entry(person.to_owned()).or_default();
+        match call {
+            "suppress" => *kept = Kept { attributes: Map::new(), suppressed: true },
+            "unsuppress" => kept.suppressed = false,
+            "identify" if !kept.suppressed => kept.attributes.extend(body.as_object().cloned().unwrap_or_default()),
+            _ => {}
+        }
+    }
+}
+
 fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Another handle of the connection, by which it can be broken off.
+fn keep_connection(connection: &dyn std::any::Any, extensions: &mut Extensions) {
+    if let Some(connection) = connection.downcast_ref::<actix_web::rt::net::TcpStream>()
+        && let Ok(handle) = connection.as_fd().try_clone_to_owned()
+    {
+        extensions.insert(Arc::new(TcpStream::from(handle)));
+    }
 }
 
 async fn answer(shared: web::Data<Arc<Mutex<Shared>>>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
@@ -110,16 +197,55 @@ async fn answer(shared: web::Data<Arc<Mutex<Shared>>>, request: HttpRequest, bod
     // The raw path: a decoded slash would look like another path.
     let raw = request.uri().path();
     let customer = raw.strip_prefix("/api/v1/customers/").unwrap_or_default();
-    let (call, encoded) = match (request.method(), customer.strip_suffix("/suppress")) {
-        (&Method::POST, Some(person)) => ("suppress".to_owned(), person),
-        (&Method::PUT, None) if !customer.contains('/') => ("identify".to_owned(), customer),
-        (method, _) => (format!("{method} {path}"), customer),
+    let posted = |call: &str| customer.strip_suffix(call).and_then(|person| person.strip_suffix('/'));
+    let (call, encoded) = match *request.method() {
+        Method::POST => match (posted("suppress"), posted("unsuppress")) {
+            (Some(person), _) => ("suppress".to_owned(), person),
+            (_, Some(person)) => ("unsuppress".to_owned(), person),
+            _ => (format!("POST {path}"), customer),
+        },
+        Method::PUT if !customer.contains('/') => ("identify".to_owned(), customer),
+        ref method => (format!("{method} {path}"), customer),
     };
     let person = percent_encoding::percent_decode_str(encoded).decode_utf8_lossy().into_owned();
-    let mut shared = lock(&shared);
-    let status = shared.status.unwrap_or(200);
-    let body = serde_json::from_slice(&body).unwrap_or_default();
-    shared.asked.push(Asked { call, person, body, at: unix_millis(), status });
-    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
-    HttpResponse::build(status).json(json!({}))
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let manner = {
+        let mut shared = lock(&shared);
+        let manner = shared.manner();
+        let (status, is_done) = match manner {
+            Manner::Plain(status) => (status, status == 200),
+            Manner::Slow => (200, true),
+            Manner::Busy => (429, false),
+            Manner::Reset => (0, false),
+            Manner::DoneAndReset | Manner::Half => (0, true),
+        };
+        if is_done {
+            shared.act(&call, &person, &body);
+        }
+        shared.asked.push(Asked { call, person: person.clone(), body, at: unix_millis(), status });
+        manner
+    };
+    match manner {
+        Manner::Plain(400) => HttpResponse::BadRequest().json(json!({"meta": {"errors": [format!("attribute too long for {person}")]}})),
+        Manner::Plain(status @ 300..=399) => {
+            let status = StatusCode::from_u16(status).unwrap_or_default();
+            HttpResponse::build(status).insert_header(("location", "https://track-eu.customer.io/")).finish()
+        }
+        Manner::Plain(status) => HttpResponse::build(StatusCode::from_u16(status).unwrap_or_default()).json(json!({})),
+        Manner::Slow => {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            HttpResponse::Ok().json(json!({}))
+        }
+        Manner::Busy => HttpResponse::TooManyRequests().insert_header(("retry-after", "1")).json(json!({})),
+        Manner::Reset | Manner::DoneAndReset => {
+            if let Some(connection) = request.conn_data::<Arc<TcpStream>>() {
+                let _ = connection.shutdown(Shutdown::Both);
+            }
+            HttpResponse::InternalServerError().finish()
+        }
+        Manner::Half => {
+            let half = futures_util::stream::iter([Ok(web::Bytes::from_static(b"{")), Err(std::io::Error::other("half an answer"))]);
+            HttpResponse::Ok().streaming(half)
+        }
+    }
 }

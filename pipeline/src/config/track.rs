@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Region, Secret, socket_address};
+use super::{ConfigError, Region, Secret, Span, socket_address};
+
+const MAX_COALESCE: Duration = Duration::from_secs(3_600);
 
 /// `[track]`. The credentials here serve the workspace `default`; `[track.workspaces.NAME]` those of the others. A workspace without any gets no call.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,10 +29,17 @@ pub struct Track {
     pub api_key_file: Option<PathBuf>,
     /// Credentials of further workspaces.
     pub workspaces: BTreeMap<String, TrackCredentials>,
-    /// Upper limit over all workspaces of this replica. Default: 100.
+    /// Upper limit over all workspaces and all replicas: each has the share that its partitions are of all. Default: 100.
     pub max_requests_per_second: u32,
-    /// More irreversible calls than this within an hour stop that lane until an operator looks. Default: 5000.
+    /// Requests at a time to one workspace's API, at most: fewer while it struggles. Default: 64.
+    pub max_concurrency: u16,
+    /// How long a change of the score waits for more of them. Complaints, consent and bounces do not wait. Default: 1m.
+    pub coalesce: Span,
+    /// More people of a workspace and cause to be suppressed within an hour than this, over all replicas, stop that lane until `aftersend track release`.
+    /// Default: 5000.
     pub max_irreversible_per_hour: u32,
+    /// The same as a share of the people known, once there are 50; 1 for no such limit. Default: 0.005.
+    pub max_irreversible_share: f64,
     /// First part of the name of every attribute. Default: aftersend_.
     pub attribute_prefix: String,
     /// Where `/livez`, `/readyz` and `/metrics` are served. Default: 127.0.0.1:9104.
@@ -77,7 +87,10 @@ impl Default for Track {
             api_key_file: None,
             workspaces: BTreeMap::new(),
             max_requests_per_second: 100,
+            max_concurrency: 64,
+            coalesce: Span(Duration::from_secs(60)),
             max_irreversible_per_hour: 5_000,
+            max_irreversible_share: 0.005,
             attribute_prefix: "aftersend_".into(),
             admin: "127.0.0.1:9104".into(),
         }
@@ -122,11 +135,27 @@ impl Track {
         if self.max_requests_per_second == 0 {
             return Err(ConfigError::value("track.max_requests_per_second", "0", "use at least 1, or mode = \"off\""));
         }
+        if self.max_concurrency == 0 {
+            return Err(ConfigError::value("track.max_concurrency", "0", "use at least 1, or mode = \"off\""));
+        }
+        if !(0.0..=1.0).contains(&self.max_irreversible_share) {
+            let share = self.max_irreversible_share.to_string();
+            return Err(ConfigError::value("track.max_irreversible_share", share, "use a share from 0 to 1, such as 0.005"));
+        }
+        if self.coalesce.0 > MAX_COALESCE {
+            return Err(ConfigError::missing("track.coalesce", "use at most 1h: scores are to be known within the hour"));
+        }
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if self.attribute_prefix.is_empty() || self.attribute_prefix.len() > 100 || !self.attribute_prefix.chars().all(legal) {
             return Err(ConfigError::value("track.attribute_prefix", &self.attribute_prefix, "use 1 to 100 letters, digits and '_'"));
         }
         Ok(())
+    }
+
+    /// [`Track::max_irreversible_share`] in millionths.
+    pub fn share_ppm(&self) -> u32 {
+        // From 0 to 1, as was checked.
+        (self.max_irreversible_share * 1_000_000.0) as u32
     }
 
     /// The address of the admin pages.

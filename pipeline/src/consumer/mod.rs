@@ -86,6 +86,8 @@ pub struct Committed {
     pub metadata: String,
 }
 
+const SEEK: Duration = Duration::from_secs(10);
+
 /// Chunks that may wait between the poll thread and the service.
 const CHUNKS: usize = 2;
 
@@ -233,6 +235,11 @@ impl<T: Send + 'static> Handle<T> {
     pub fn resume(&self, partition: &Partition) -> KafkaResult<()> {
         self.paused().remove(partition);
         self.consumer.resume(&Self::partitions(partition))
+    }
+
+    /// Reads a partition from its beginning again; what was delivered before comes once more. Blocks.
+    pub fn seek_to_beginning(&self, partition: &Partition) -> KafkaResult<()> {
+        self.consumer.seek(&partition.0, partition.1, Offset::Beginning, SEEK)
     }
 
     /// A partition went: whoever gets it next begins unpaused.

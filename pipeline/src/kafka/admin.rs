@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use aftersend_schemas::topics::{PARTITIONS, TopicSpec};
+use aftersend_schemas::topics::{TopicSpec, Topics};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
@@ -30,13 +30,15 @@ pub enum TopicError {
     Missing(String),
     /// The topic has another number of partitions.
     #[error(
-        "topic {topic} has {found} partitions and needs {PARTITIONS}: a key must keep its partition, so the number cannot be changed; create the topics under another kafka.topic_prefix, let ingest write there, and replay"
+        "topic {topic} has {found} partitions and needs {needed}: a key must keep its partition, so the number cannot be changed; create the topics under another kafka.topic_prefix, let ingest write there, and replay"
     )]
     Partitions {
         /// Its name.
         topic: String,
         /// Partitions it has.
         found: usize,
+        /// Partitions it must have.
+        needed: i32,
     },
     /// Acknowledged would not mean safe.
     #[error(
@@ -93,7 +95,7 @@ pub async fn create_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<S
     let new: Vec<NewTopic<'_>> = specs
         .iter()
         .map(|spec| {
-            let topic = NewTopic::new(&spec.name, PARTITIONS, TopicReplication::Fixed(replicas));
+            let topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(replicas));
             let topic = spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
             if replicas == 3 { topic.set("min.insync.replicas", "2") } else { topic }
         })
@@ -155,8 +157,9 @@ pub async fn check_topics(config: &Config, names: &[String]) -> Result<(), Topic
         let topic = known.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
         let topic = topic.ok_or_else(|| TopicError::Missing(name.clone()))?;
         let found = topic.partitions().len();
-        if i32::try_from(found) != Ok(PARTITIONS) {
-            return Err(TopicError::Partitions { topic: name.clone(), found });
+        let needed = Topics::partitions(name);
+        if i32::try_from(found) != Ok(needed) {
+            return Err(TopicError::Partitions { topic: name.clone(), found, needed });
         }
         replicas.push(topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0));
     }

@@ -4,6 +4,7 @@ use aftersend_pipeline::consumer::Reader;
 use aftersend_pipeline::record::Record;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::Address;
+use aftersend_schemas::brake::BrakeRelease;
 use aftersend_schemas::event::Event;
 use aftersend_schemas::headers::{RECEIVED_AT, Received, WORKSPACE};
 use aftersend_schemas::identity::Subject;
@@ -47,6 +48,8 @@ impl Said {
     /// A record of `operator`. It moves no clock: its time is an operator's, not a stream's.
     pub(super) fn by_operator(record: &Record) -> Result<Self, DecodeError> {
         let what = match OperatorRecord::decode(record.value.as_deref().unwrap_or_default()) {
+            // The release of a brake: for the Track sink.
+            _ if std::str::from_utf8(&record.key).is_ok_and(|key| BrakeRelease::workspace_of(key).is_some()) => Err(Ending::NoPerson),
             Ok(decided) => {
                 Observation::decided(&decided).map(|what| (Key::new(record.partition, &decided.person), what)).ok_or(Ending::Undated)
             }

@@ -164,7 +164,7 @@ fn records_of_the_next_version_are_refused_with_both_versions_and_what_to_do() {
         format!("{record} of version {}: this release reads up to version {version}, upgrade it to go on", version + 1)
     };
     assert_eq!(refuses_the_next::<ProfileRecord>(), refused("profile", 2));
-    assert_eq!(refuses_the_next::<LedgerRecord>(), refused("ledger record", 1));
+    assert_eq!(refuses_the_next::<LedgerRecord>(), refused("ledger record", 2));
     assert_eq!(refuses_the_next::<TrackCall>(), refused("track call", 1));
     assert_eq!(refuses_the_next::<OperatorRecord>(), refused("operator record", 1));
 }

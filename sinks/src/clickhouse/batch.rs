@@ -342,6 +342,7 @@ mod tests {
             status: 0,
             latency_ms: 0,
             received_at: 0,
+            error: String::new(),
         };
         assert!(filled(&TrackCalls, [record(5, &call.encode())]).is_err());
 

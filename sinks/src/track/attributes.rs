@@ -1,15 +1,22 @@
 //! The attributes that a profile wants written. Pure.
 
-use aftersend_schemas::ledger::{AttributeValue, Attributes};
-use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::ledger::{AttributeValue, Attributes, LedgerRecord};
+use aftersend_schemas::profile::{EmailState, ProfileRecord};
 
 /// The Track API takes values of up to 1,000 bytes.
 const VALUE_BYTES: usize = 1_000;
 /// Changes of the score by less than this are not worth a call while the state stays the same.
 const SCORE_STEP: u64 = 5;
 
+/// The webhook about our own `unsubscribed: true` bears a time from this long before the answer to this long after it, in seconds.
+const ECHO_SECONDS: std::ops::RangeInclusive<i64> = -60..=600;
+
 /// Names without the prefix.
 const SCORE: &str = "email_score";
+const STATE: &str = "email_state";
+const REASON: &str = "reason";
+const PROMOTIONAL_OK: &str = "email_promotional_ok";
+const UNSUBSCRIBED_AT: &str = "unsubscribed_at";
 pub(super) const AS_OF: &str = "deliverability_as_of";
 
 /// Every attribute of a profile, names prefixed. Facts that are not known have no attribute. Never `id` or `email`.
@@ -21,14 +28,14 @@ pub fn wanted(profile: &ProfileRecord, prefix: &str) -> Attributes {
     let flag = |flag: bool| Some(AttributeValue::Bool(flag));
     let members = [
         (SCORE, Some(AttributeValue::Integer(i64::from(evaluation.score)))),
-        ("email_state", text(evaluation.state.as_str())),
+        (STATE, text(evaluation.state.as_str())),
         ("email_deliverable", flag(evaluation.email_deliverable)),
-        ("email_promotional_ok", flag(evaluation.email_promotional_ok)),
+        (PROMOTIONAL_OK, flag(evaluation.email_promotional_ok)),
         ("email_transactional_ok", flag(evaluation.email_transactional_ok)),
         ("email_cadence", text(evaluation.email_cadence.as_str())),
         ("best_channel", evaluation.best_channel.and_then(|channel| text(channel.as_str()))),
         ("best_channel_reason", text(evaluation.best_channel_reason.as_str())),
-        ("reason", text(&evaluation.reason())),
+        (REASON, text(&evaluation.reason())),
         (AS_OF, Some(AttributeValue::Integer(profile.as_of))),
         ("policy_version", Some(AttributeValue::Integer(i64::from(profile.policy_version)))),
         ("email_bounced", flag(facts.hard_bounced_at.is_some())),
@@ -37,7 +44,7 @@ pub fn wanted(profile: &ProfileRecord, prefix: &str) -> Attributes {
         ("spam_complaint", flag(facts.complained_at.is_some())),
         ("spam_complaint_at", time(facts.complained_at)),
         ("complaint_count", Some(AttributeValue::Integer(i64::from(facts.complaint_count)))),
-        ("unsubscribed_at", time(facts.unsubscribed_at)),
+        (UNSUBSCRIBED_AT, time(facts.unsubscribed_at)),
         ("last_email_click_at", time(facts.last_click_at)),
         ("last_email_engaged_at", time(facts.last_engaged_at)),
         ("last_email_metric", text(&facts.last_engaged_metric)),
@@ -46,11 +53,20 @@ pub fn wanted(profile: &ProfileRecord, prefix: &str) -> Attributes {
     members.into_iter().filter_map(|(name, value)| Some((format!("{prefix}{name}"), value?))).collect()
 }
 
+/// True if all that says so is a wish to be unsubscribed that we wrote ourselves: Customer.io tells us of it as of any other.
+pub(super) fn is_echo(profile: &ProfileRecord, ledger: &LedgerRecord) -> bool {
+    let wish = profile.evaluation.facts.unsubscribed_at;
+    let is_ours = |wish: i64| ledger.unsubscribed_at != 0 && ECHO_SECONDS.contains(&(wish - ledger.unsubscribed_at / 1_000));
+    wish.is_some_and(is_ours) && matches!(profile.evaluation.state, EmailState::Unsubscribed | EmailState::Complained)
+}
+
 /// What to send so that the acknowledged attributes become the wanted ones; nothing if the difference is not worth a call. An attribute that is no longer
 /// wanted is emptied: the Track API keeps what is not mentioned.
-pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, prefix: &str) -> Option<Attributes> {
+pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, prefix: &str, echo: bool) -> Option<Attributes> {
     let minor = |name: &str| match name.strip_prefix(prefix) {
         Some(AS_OF) => true,
+        // What our own write changes.
+        Some(STATE | REASON | PROMOTIONAL_OK | UNSUBSCRIBED_AT) => echo,
         Some(SCORE) => match (wanted.get(name), acknowledged.get(name)) {
             (Some(AttributeValue::Integer(new)), Some(AttributeValue::Integer(old))) => new.abs_diff(*old) < SCORE_STEP,
             _ => false,
@@ -79,14 +95,14 @@ mod tests {
         use AttributeValue::{Integer, Text};
         let known = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(1)), ("email_state", Text("healthy".into()))]);
         let same = attributes(&[(SCORE, Integer(84)), (AS_OF, Integer(9)), ("email_state", Text("healthy".into()))]);
-        assert_eq!(difference(&same, &known, "p_"), None, "a small step of the score and a later time");
+        assert_eq!(difference(&same, &known, "p_", false), None, "a small step of the score and a later time");
         let lower = attributes(&[(SCORE, Integer(75)), (AS_OF, Integer(9)), ("email_state", Text("healthy".into()))]);
-        assert_eq!(difference(&lower, &known, "p_"), Some(lower.clone()));
+        assert_eq!(difference(&lower, &known, "p_", false), Some(lower.clone()));
         let state = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(9)), ("email_state", Text("watch".into()))]);
-        assert_eq!(difference(&state, &known, "p_"), Some(state.clone()));
+        assert_eq!(difference(&state, &known, "p_", false), Some(state.clone()));
         let gone = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(9))]);
-        let sent = difference(&gone, &known, "p_");
+        let sent = difference(&gone, &known, "p_", false);
         assert_eq!(sent.as_ref().and_then(|sent| sent.get("p_email_state")), Some(&Text(String::new())));
-        assert_eq!(difference(&gone, &sent.unwrap_or_default(), "p_"), None, "emptied once");
+        assert_eq!(difference(&gone, &sent.unwrap_or_default(), "p_", false), None, "emptied once");
     }
 }

@@ -1,8 +1,8 @@
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
 use aftersend_schemas::track_call::Call;
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::plan::Done;
+use super::plan::{Done, Lane};
 
 #[derive(Clone)]
 pub(super) struct TrackMetrics {
@@ -12,8 +12,11 @@ pub(super) struct TrackMetrics {
     pub(super) profiles: IntCounterVec,
     pub(super) open: IntGauge,
     pub(super) stopped: IntGauge,
-    pub(super) brake: IntGauge,
-    pub(super) unreadable: prometheus::IntCounter,
+    pub(super) brake: IntGaugeVec,
+    pub(super) concurrency: IntGaugeVec,
+    pub(super) freshness: HistogramVec,
+    pub(super) saved: IntCounter,
+    pub(super) unreadable: IntCounter,
     pub(super) consumers: ConsumerFamilies,
 }
 
@@ -30,10 +33,22 @@ impl TrackMetrics {
             open: metrics.gauge("track_open_people", "People with something to do: a call, or a suppress that is held."),
             stopped: metrics
                 .gauge("track_stopped", "1 while the API refuses the credentials or the region: nothing is lost, nothing is sent."),
-            brake: metrics.gauge(
+            brake: metrics.gauge_vec(
                 "track_brake",
-                "1 once more irreversible calls were wanted within an hour than allowed: none is made until a restart.",
+                "1 once more people were to be suppressed within an hour than allowed: nobody is until `aftersend track release`.",
+                &["workspace", "cause"],
             ),
+            concurrency: metrics.gauge_vec(
+                "track_concurrency",
+                "Calls that a workspace's API gets at a time, as it answers.",
+                &["workspace"],
+            ),
+            freshness: metrics.long_seconds_vec(
+                "track_freshness_seconds",
+                "From the first profile that is not known at Customer.io to an acknowledged call, hold included.",
+                &["lane"],
+            ),
+            saved: metrics.counter("track_calls_saved_total", "Calls that were wanted and not made, since a newer profile came before."),
             unreadable: metrics
                 .counter("track_unreadable_profiles_total", "Profiles that could not be read; they are in the dead letters."),
             consumers: ConsumerFamilies::new(metrics),
@@ -42,6 +57,12 @@ impl TrackMetrics {
             for result in ["acknowledged", "refused", "retried", "stopped", "dry_run"] {
                 let _ = this.calls.with_label_values(&[call.as_str(), result]);
             }
+        }
+        for lane in Lane::ALL {
+            let _ = this.freshness.with_label_values(&[lane.as_str()]);
+        }
+        for done in ["braked", "no_credentials"] {
+            let _ = this.profiles.with_label_values(&[done]);
         }
         for done in Done::ALL {
             let _ = this.profiles.with_label_values(&[done.as_str()]);

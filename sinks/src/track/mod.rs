@@ -1,20 +1,32 @@
 //! The Track sink: a reconciler. What a profile wants is compared with what Customer.io has acknowledged (the ledger), and only a difference becomes a call.
 //!
 //! ```text
-//! profiles ─▶ latest profile per person ─▶ plan (pure) ─▶ call ─▶ answer ─▶ ledger, track-calls ─▶ plan again ─▶ ... ─▶ nothing to do: offset
+//! profiles ─▶ latest profile per person ─▶ plan (pure) ─▶ gate, rate ─▶ call ─▶ answer ─▶ ledger, track-calls ─▶ plan again ─▶ ... ─▶ done: offset
+//!                                             │  ▲
+//!                                  suppress:  ▼  │ yes or no
+//!                                          track-brake, one log for all replicas (folded by each)
 //! ```
 //!
 //! `suppress` deletes a person for good. It is sent only after an identify was acknowledged, after the hold, for evidence that arrived recently enough,
-//! never for a person on the list, and never by more than so many an hour.
+//! once everything that is there has been read, never for a person on the list, and never by more than so many an hour over all replicas.
 
+mod answer;
 mod api;
 mod attributes;
 mod brake;
 mod calls;
+mod decisions;
+mod gate;
+mod listen;
 mod metrics;
+mod never;
+mod people;
 mod plan;
-mod reconciler;
+mod rate;
 mod service;
+mod session;
 
+pub use api::{Api, Greeting};
 pub use attributes::wanted as wanted_attributes;
+pub use brake::{Brakes, Found};
 pub use service::{TrackSink, TrackSinkError};

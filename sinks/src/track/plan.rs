@@ -1,14 +1,15 @@
 //! What to do next for one person. Pure: profile, ledger, rules and time in, one step out.
 
-use aftersend_pipeline::config::{Reaction, Rules};
+use aftersend_pipeline::config::{Policy, Reaction, Rules};
 use aftersend_schemas::identity::Namespace;
-use aftersend_schemas::ledger::{Attributes, LedgerRecord, Standing};
-use aftersend_schemas::profile::{Cause, ProfileRecord};
+use aftersend_schemas::ledger::{Attributes, LedgerRecord, Seen, Standing};
+use aftersend_schemas::profile::{Cause, EmailState, ProfileRecord, Verdict};
 use aftersend_schemas::track_call::Call;
-
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::attributes::{AS_OF, difference, wanted};
+use super::attributes::{self, AS_OF, difference, wanted};
+use super::decisions::Decided;
+use super::never::NeverSuppress;
 
 /// The next step for a person.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,15 +35,28 @@ pub(super) enum Done {
     UnusableId,
     /// The API refused exactly this before.
     Refused,
-    /// The evidence arrived too long ago to delete somebody by itself.
+    /// The evidence arrived too long ago to delete somebody by itself. A release of the brake lets it go.
     TooOld,
-    /// On the list of people who are never suppressed.
+    /// On the list of people who are never suppressed, or an operator said so.
     Never,
+    /// The verdict is not certain: a provider in quarantine, or a first doubtful bounce.
+    Withheld,
+    /// A newer profile of this person was acted on before.
+    Stale,
 }
 
 impl Done {
-    pub(super) const ALL: [Self; 7] =
-        [Self::InStep, Self::Suppressed, Self::NoIdentifier, Self::UnusableId, Self::Refused, Self::TooOld, Self::Never];
+    pub(super) const ALL: [Self; 9] = [
+        Self::InStep,
+        Self::Suppressed,
+        Self::NoIdentifier,
+        Self::UnusableId,
+        Self::Refused,
+        Self::TooOld,
+        Self::Never,
+        Self::Withheld,
+        Self::Stale,
+    ];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -53,6 +67,8 @@ impl Done {
             Self::Refused => "refused",
             Self::TooOld => "too_old_to_suppress",
             Self::Never => "never_suppress",
+            Self::Withheld => "withheld",
+            Self::Stale => "stale",
         }
     }
 }
@@ -66,10 +82,72 @@ pub(super) struct Planned {
     pub(super) rule: &'static str,
     /// Of exactly this call: a refused one is not made again.
     pub(super) digest: u64,
+    /// The profile that asks for it.
+    pub(super) seen: Seen,
+}
+
+/// The rules of one workspace, ready for use.
+#[derive(Debug)]
+pub(super) struct Ruled {
+    rules: Rules,
+    never: NeverSuppress,
+    prefix: String,
+}
+
+impl Ruled {
+    pub(super) fn new(policy: &Policy, workspace: &str, prefix: &str) -> Self {
+        let rules = policy.rules_for(workspace);
+        Self { never: NeverSuppress::new(&rules.never_suppress), rules, prefix: prefix.to_owned() }
+    }
+}
+
+/// What else is known at this moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moment {
+    /// Unix milliseconds.
+    pub(super) now: i64,
+    /// What operators decided about the person.
+    pub(super) decided: Decided,
+    /// Evidence that arrived up to then was let go by an operator, however old.
+    pub(super) released_through: Option<i64>,
+}
+
+/// How urgent a profile is: complaints and consent, then hard bounces, then everything else.
+pub(super) fn lane(profile: &ProfileRecord) -> Lane {
+    match (profile.evaluation.verdict.as_ref().map(|verdict| verdict.cause), profile.evaluation.state) {
+        (Some(Cause::Complaint), _) | (_, EmailState::Complained | EmailState::Unsubscribed) => Lane::Complaint,
+        (Some(Cause::HardBounce), _) | (_, EmailState::Dead | EmailState::Grey) => Lane::HardBounce,
+        _ => Lane::Score,
+    }
+}
+
+/// Most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Lane {
+    Complaint,
+    HardBounce,
+    Score,
+}
+
+impl Lane {
+    pub(super) const ALL: [Self; 3] = [Self::Complaint, Self::HardBounce, Self::Score];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Complaint => "complaint",
+            Self::HardBounce => "hard_bounce",
+            Self::Score => "score",
+        }
+    }
+}
+
+/// Which profile this is.
+pub(super) fn seen(profile: &ProfileRecord, offset: i64) -> Seen {
+    Seen { as_of: profile.as_of, offset, policy_version: profile.policy_version }
 }
 
 /// Decides the next step.
-pub(super) fn next(profile: &ProfileRecord, ledger: &LedgerRecord, rules: &Rules, prefix: &str, now: i64) -> Step {
+pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, ruled: &Ruled, moment: &Moment) -> Step {
     if ledger.standing == Standing::Suppressed {
         return Step::Done(Done::Suppressed);
     }
@@ -81,33 +159,51 @@ pub(super) fn next(profile: &ProfileRecord, ledger: &LedgerRecord, rules: &Rules
     if is_taken_for_cio || profile.person.id.chars().all(|c| c == '.') {
         return Step::Done(Done::UnusableId);
     }
-    let verdict = profile.evaluation.verdict.as_ref();
+    let seen = seen(profile, offset);
+    if ledger.seen.is_after(seen) {
+        return Step::Done(Done::Stale);
+    }
+    let rules = &ruled.rules;
+    let verdict = profile.evaluation.verdict.as_ref().filter(|verdict| !moment.decided.lifts(verdict));
     let (reaction, hold, rule) = match verdict.map(|verdict| verdict.cause) {
         Some(Cause::HardBounce) => (rules.on_hard_bounce, rules.hold_hard_bounce, "on_hard_bounce"),
         Some(Cause::Complaint) => (rules.on_complaint, rules.hold_complaint, "on_complaint"),
         None => (Reaction::Identify, rules.hold_complaint, "attributes"),
     };
-    let attributes = wanted(profile, prefix);
-    let unsubscribe = reaction == Reaction::Unsubscribe && ledger.standing < Standing::Unsubscribed;
-    let sent = difference(&attributes, &ledger.attributes, prefix);
-    if let Some(attributes) = sent.or_else(|| unsubscribe.then_some(attributes)) {
-        let call = if unsubscribe { Call::Unsubscribe } else { Call::Identify };
-        let rule = if unsubscribe { rule } else { "attributes" };
-        return unless_refused(ledger, Planned { call, digest: digest(call, &attributes), attributes, rule });
+    let suppress = verdict.filter(|_| reaction == Reaction::Suppress);
+    // A suppress that may have been sent is the last thing this person hears of us, unless it is no longer wanted.
+    if ledger.suppress_sent_at == 0 || suppress.is_none() {
+        let attributes = wanted(profile, &ruled.prefix);
+        let unsubscribe = reaction == Reaction::Unsubscribe && !is_doubtful(profile, verdict) && ledger.standing < Standing::Unsubscribed;
+        let echo = attributes::is_echo(profile, ledger);
+        let sent = difference(&attributes, &ledger.attributes, &ruled.prefix, echo);
+        if let Some(attributes) = sent.or_else(|| unsubscribe.then_some(attributes)) {
+            let call = if unsubscribe { Call::Unsubscribe } else { Call::Identify };
+            let rule = if unsubscribe { rule } else { "attributes" };
+            return unless_refused(ledger, Planned { call, digest: digest(call, &attributes), attributes, rule, seen });
+        }
     }
-    let (Reaction::Suppress, Some(verdict)) = (reaction, verdict) else { return Step::Done(Done::InStep) };
-    if profile.evaluation.never_suppress || rules.never_suppress.contains(&profile.person.id) {
+    let Some(verdict) = suppress else { return Step::Done(Done::InStep) };
+    if profile.evaluation.never_suppress || moment.decided.never_suppress() || ruled.never.contains(&profile.person.id) {
         return Step::Done(Done::Never);
     }
-    if now - verdict.received_at > rules.irreversible_max_age.millis() {
+    if is_doubtful(profile, Some(verdict)) {
+        return Step::Done(Done::Withheld);
+    }
+    let is_old = moment.now - verdict.received_at > rules.irreversible_max_age.millis();
+    if is_old && moment.released_through.is_none_or(|through| verdict.received_at > through) {
         return Step::Done(Done::TooOld);
     }
     let due = verdict.received_at + hold.millis();
-    if now < due {
+    if moment.now < due {
         return Step::WaitUntil(due);
     }
     let digest = digest(Call::Suppress, &Attributes::new());
-    unless_refused(ledger, Planned { call: Call::Suppress, attributes: Attributes::new(), rule, digest })
+    unless_refused(ledger, Planned { call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen })
+}
+
+fn is_doubtful(profile: &ProfileRecord, verdict: Option<&Verdict>) -> bool {
+    profile.evaluation.state == EmailState::Grey && verdict.is_some_and(|verdict| verdict.cause == Cause::HardBounce)
 }
 
 fn unless_refused(ledger: &LedgerRecord, planned: Planned) -> Step {
@@ -121,16 +217,22 @@ pub(super) fn acknowledged(ledger: &mut LedgerRecord, planned: &Planned, now: i6
         Call::Unsubscribe => {
             ledger.attributes = planned.attributes.clone();
             ledger.standing = ledger.standing.max(Standing::Unsubscribed);
+            ledger.unsubscribed_at = now;
         }
         Call::Suppress => ledger.standing = Standing::Suppressed,
     }
     ledger.refused = None;
+    ledger.seen = planned.seen;
     ledger.answered_at = now;
 }
 
 /// What the ledger says after a refused call.
 pub(super) fn refused(ledger: &mut LedgerRecord, planned: &Planned, now: i64) {
     ledger.refused = Some(planned.digest);
+    ledger.seen = planned.seen;
+    if planned.call == Call::Suppress {
+        ledger.suppress_sent_at = 0;
+    }
     ledger.answered_at = now;
 }
 

@@ -91,6 +91,7 @@ fn track_call(person: &str) -> Vec<u8> {
         status: 0,
         latency_ms: 0,
         received_at: 0,
+        error: String::new(),
     };
     call.encode()
 }

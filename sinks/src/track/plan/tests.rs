@@ -7,9 +7,13 @@ use super::*;
 const RECEIVED: i64 = 1_770_000_000_000;
 const MINUTE: i64 = 60_000;
 
-fn rules(policy: &str) -> Rules {
+fn worded(reason: &str) -> Grounds {
+    Grounds::Worded { reason: reason.into(), contributions: Vec::new() }
+}
+
+fn rules(policy: &str) -> Ruled {
     let text = format!("[policy]\n{policy}\n[privacy]\nemail = \"drop\"\n");
-    Config::parse(&text, []).unwrap().policy.rules_for("default")
+    Ruled::new(&Config::parse(&text, []).unwrap().policy, "default", "p_")
 }
 
 fn person(namespace: Namespace, id: &str) -> Person {
@@ -27,7 +31,7 @@ fn profile(person: Person, cause: Option<Cause>) -> ProfileRecord {
         best_channel: None,
         best_channel_reason: ChannelReason::NoneReached,
         never_suppress: false,
-        grounds: Grounds::Worded { reason: "r".into(), contributions: Vec::new() },
+        grounds: worded("r"),
         verdict: cause.map(|cause| Verdict { cause, at: RECEIVED / 1000, received_at: RECEIVED }),
         facts: Facts::default(),
         changes_at: None,
@@ -35,11 +39,15 @@ fn profile(person: Person, cause: Option<Cause>) -> ProfileRecord {
     ProfileRecord { person, as_of: RECEIVED / 1000, policy_version: 1, evaluation, state: Vec::new() }
 }
 
+fn at(now: i64) -> Moment {
+    Moment { now, ..Moment::default() }
+}
+
 /// Makes every call until there is none, and says which.
-fn run(profile: &ProfileRecord, ledger: &mut LedgerRecord, rules: &Rules, now: i64) -> (Vec<Call>, Step) {
+fn run(profile: &ProfileRecord, ledger: &mut LedgerRecord, rules: &Ruled, now: i64) -> (Vec<Call>, Step) {
     let mut calls = Vec::new();
     loop {
-        match next(profile, ledger, rules, "p_", now) {
+        match next(profile, 0, ledger, rules, &at(now)) {
             Step::Call(planned) => {
                 calls.push(planned.call);
                 acknowledged(ledger, &planned, now);
@@ -86,6 +94,7 @@ fn the_policy_chooses_the_reaction() {
         ("on_hard_bounce = \"identify\"", vec![Call::Identify], Done::InStep),
         ("on_hard_bounce = \"unsubscribe\"", vec![Call::Unsubscribe], Done::InStep),
         ("never_suppress = [\"u-1\"]", vec![Call::Identify], Done::Never),
+        ("never_suppress = [\"u-*\"]", vec![Call::Identify], Done::Never),
         ("[policy.workspaces.default]\non_hard_bounce = \"identify\"", vec![Call::Identify], Done::InStep),
     ] {
         let (profile, mut ledger) = hard("u-1");
@@ -111,10 +120,115 @@ fn people_who_cannot_be_addressed_get_no_call() {
 fn what_was_refused_is_not_tried_again_until_it_changes() {
     let (mut profile, mut ledger) = hard("u-1");
     let rules = rules("");
-    let Step::Call(planned) = next(&profile, &ledger, &rules, "p_", RECEIVED) else { unreachable!("a call is wanted") };
+    let Step::Call(planned) = next(&profile, 0, &ledger, &rules, &at(RECEIVED)) else { unreachable!("a call is wanted") };
     refused(&mut ledger, &planned, RECEIVED);
     profile.as_of += 100;
-    assert_eq!(next(&profile, &ledger, &rules, "p_", RECEIVED), Step::Done(Done::Refused));
-    profile.evaluation.grounds = Grounds::Worded { reason: "another".into(), contributions: Vec::new() };
-    assert!(matches!(next(&profile, &ledger, &rules, "p_", RECEIVED), Step::Call(_)));
+    assert_eq!(next(&profile, 0, &ledger, &rules, &at(RECEIVED)), Step::Done(Done::Refused));
+    profile.evaluation.grounds = worded("another");
+    assert!(matches!(next(&profile, 0, &ledger, &rules, &at(RECEIVED)), Step::Call(_)));
+}
+
+#[test]
+fn a_suppress_that_may_have_been_sent_is_repeated_and_nothing_else_is_sent() {
+    let (mut profile, mut ledger) = hard("u-1");
+    let (rules, later) = (rules(""), RECEIVED + 60 * MINUTE);
+    assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED).0, [Call::Identify]);
+    ledger.suppress_sent_at = later;
+    profile.evaluation.grounds = worded("another");
+    profile.as_of += 5;
+    assert_eq!(run(&profile, &mut ledger, &rules, later).0, [Call::Suppress]);
+
+    // Proof of life: the suppress may never have arrived, and then the person wants to be known.
+    let (mut alive, mut ledger) = hard("u-2");
+    run(&alive, &mut ledger, &rules, RECEIVED);
+    ledger.suppress_sent_at = later;
+    alive.evaluation.verdict = None;
+    alive.evaluation.grounds = worded("clicked");
+    assert_eq!(run(&alive, &mut ledger, &rules, later), (vec![Call::Identify], Step::Done(Done::InStep)));
+}
+
+#[test]
+fn a_doubtful_bounce_waits_and_so_does_an_old_one_until_a_release() {
+    let (mut profile, mut ledger) = hard("u-1");
+    let rules = rules("");
+    let late = RECEIVED + 50 * 60 * MINUTE;
+    run(&profile, &mut ledger, &rules, late);
+    let released = |through| Moment { now: late, released_through: Some(through), ..Moment::default() };
+    let step = |profile: &ProfileRecord, moment| next(profile, 0, &ledger, &rules, &moment);
+    assert_eq!(step(&profile, released(RECEIVED - 1)), Step::Done(Done::TooOld));
+    assert!(matches!(step(&profile, released(RECEIVED)), Step::Call(Planned { call: Call::Suppress, .. })));
+    profile.evaluation.state = EmailState::Grey;
+    let Step::Call(planned) = step(&profile, released(RECEIVED)) else { unreachable!("the state changed") };
+    assert_eq!(planned.call, Call::Identify);
+    acknowledged(&mut ledger, &planned, late);
+    assert_eq!(next(&profile, 0, &ledger, &rules, &released(RECEIVED)), Step::Done(Done::Withheld));
+}
+
+#[test]
+fn an_older_profile_that_is_read_again_asks_for_nothing() {
+    let (profile, mut ledger) = hard("u-1");
+    let mut newer = profile.clone();
+    newer.as_of += 1;
+    newer.evaluation.grounds = worded("another");
+    let rules = rules("");
+    let Step::Call(planned) = next(&newer, 7, &ledger, &rules, &at(RECEIVED)) else { unreachable!("a call is wanted") };
+    acknowledged(&mut ledger, &planned, RECEIVED);
+    assert_eq!(next(&profile, 3, &ledger, &rules, &at(RECEIVED)), Step::Done(Done::Stale));
+    let mut same_second = newer.clone();
+    same_second.evaluation.grounds = worded("yet another");
+    assert_eq!(next(&same_second, 6, &ledger, &rules, &at(RECEIVED)), Step::Done(Done::Stale));
+    assert!(matches!(next(&same_second, 8, &ledger, &rules, &at(RECEIVED)), Step::Call(_)));
+    same_second.policy_version += 1;
+    assert!(matches!(next(&same_second, 6, &ledger, &rules, &at(RECEIVED)), Step::Call(_)), "a rebuild under another policy");
+}
+
+#[test]
+fn our_own_unsubscribe_comes_back_and_causes_no_write_and_a_persons_own_is_mirrored() {
+    let (mut profile, mut ledger) = hard("u-1");
+    let rules = rules("on_hard_bounce = \"unsubscribe\"");
+    assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED).0, [Call::Unsubscribe]);
+    let evaluation = &mut profile.evaluation;
+    evaluation.state = EmailState::Unsubscribed;
+    evaluation.grounds = worded("unsubscribed");
+    evaluation.facts.unsubscribed_at = Some(RECEIVED / 1000 + 2);
+    profile.as_of += 2;
+    assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + MINUTE), (vec![], Step::Done(Done::InStep)));
+    profile.evaluation.facts.unsubscribed_at = Some(RECEIVED / 1000 + 86_400);
+    assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + MINUTE).0, [Call::Identify]);
+
+    let person = person(Namespace::Id, "u-2");
+    let mut theirs = super::tests::profile(person.clone(), None);
+    theirs.evaluation.state = EmailState::Unsubscribed;
+    theirs.evaluation.facts.unsubscribed_at = Some(RECEIVED / 1000);
+    assert_eq!(run(&theirs, &mut LedgerRecord::new(person), &rules, RECEIVED).0, [Call::Identify], "never a write of `unsubscribed`");
+}
+
+#[test]
+fn operators_undo_verdicts_and_forbid_what_is_irreversible() {
+    use aftersend_schemas::operator::{Decision, OperatorRecord};
+
+    use super::super::decisions::Decisions;
+    let (profile, ledger) = hard("u-1");
+    let (rules, later) = (rules(""), RECEIVED + 60 * MINUTE);
+    for (decision, at, end) in [
+        (Decision::LiftHardBounce, RECEIVED / 1000, Done::InStep),
+        (Decision::Unsuppress, RECEIVED / 1000, Done::InStep),
+        (Decision::LiftHardBounce, RECEIVED / 1000 - 1, Done::Suppressed),
+        (Decision::LiftComplaint, RECEIVED / 1000, Done::Suppressed),
+        (Decision::NeverSuppress, 1, Done::Never),
+        (Decision::MaySuppress, 1, Done::Suppressed),
+    ] {
+        let mut decisions = Decisions::default();
+        let person = profile.person.clone();
+        let key = decisions.take(&OperatorRecord { version: 1, person, decision, at, by: String::new(), reason: String::new() });
+        let moment = Moment { now: later, decided: decisions.about(&key), released_through: None };
+        let mut ledger = ledger.clone();
+        let ended = loop {
+            match next(&profile, 0, &ledger, &rules, &moment) {
+                Step::Call(planned) => acknowledged(&mut ledger, &planned, later),
+                other => break other,
+            }
+        };
+        assert_eq!(ended, Step::Done(end), "{decision:?} {at}");
+    }
 }

@@ -1,0 +1,248 @@
+//! `aftersend track`: what Customer.io was told about one customer, and what operators decide about it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use aftersend_pipeline::config::Config;
+use aftersend_pipeline::consumer::restore_partitions;
+use aftersend_pipeline::kafka::producer_config;
+use aftersend_pipeline::record::Record;
+use aftersend_pipeline::unix_millis;
+use aftersend_schemas::brake::{BrakeEntry, BrakeRelease};
+use aftersend_schemas::identity::{Namespace, Person};
+use aftersend_schemas::ledger::{AttributeValue, LedgerRecord};
+use aftersend_schemas::operator::{Decision, OperatorRecord};
+use aftersend_schemas::topics::{Topics, partition_of};
+use aftersend_schemas::track_call::TrackCall;
+use aftersend_sinks::track::{Api, Brakes};
+use anyhow::{Context as _, bail};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::json;
+
+use crate::args::{Customer, TrackCommand, TrackReleaseOptions, TrackStatusOptions, TrackUnsuppressOptions};
+
+/// Runs one of them.
+pub async fn run(command: &TrackCommand, config: &Config) -> anyhow::Result<()> {
+    match command {
+        TrackCommand::Status(options) => status(options, config).await,
+        TrackCommand::Release(options) => release(options, config).await,
+        TrackCommand::Unsuppress(options) => unsuppress(options, config).await,
+    }
+}
+
+fn say(text: &str) {
+    // Whoever reads may have read enough.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The person as it is known everywhere, and the partition of all that is known of it.
+fn person(customer: &Customer) -> (Person, i32) {
+    let (namespace, id) = match customer.customer.strip_prefix("cio_") {
+        Some(id) => (Namespace::Cio, id),
+        None => (Namespace::Id, customer.customer.as_str()),
+    };
+    (Person { workspace: customer.workspace.clone(), namespace, id: id.into() }, partition_of(customer.customer.as_bytes()))
+}
+
+/// The values of a partition in order, of these keys only.
+async fn read(
+    config: &Config,
+    topic: String,
+    partition: i32,
+    keep: impl Fn(&Record) -> bool + Send + 'static,
+) -> anyhow::Result<Vec<Record>> {
+    let config = config.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut records = Vec::new();
+        restore_partitions(&config, &topic, &[partition], |record| {
+            if keep(&record) {
+                records.push(record);
+            }
+        })?;
+        anyhow::Ok(records)
+    });
+    read.await?
+}
+
+async fn write(config: &Config, topic: &str, partition: i32, key: &str, value: &[u8]) -> anyhow::Result<()> {
+    let producer: FutureProducer = producer_config(config, "operator", 10_000).create()?;
+    let record = FutureRecord::to(topic).partition(partition).key(key).payload(value);
+    producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error).with_context(|| format!("cannot write to {topic}"))?;
+    Ok(())
+}
+
+async fn status(options: &TrackStatusOptions, config: &Config) -> anyhow::Result<()> {
+    let topics = Topics::new(&config.kafka.topic_prefix);
+    let (person, partition) = person(&options.customer);
+    let key = person.to_string();
+    let is_theirs = {
+        let key = key.clone();
+        move |record: &Record| record.key == key.as_bytes()
+    };
+    let ledger = read(config, topics.track_ledger(), partition, is_theirs.clone()).await?;
+    let ledger = ledger.last().and_then(|record| record.value.as_deref()).map(LedgerRecord::decode).transpose()?;
+    let calls = read(config, topics.track_calls(), partition, is_theirs).await?;
+    let calls: Vec<TrackCall> = calls.iter().filter_map(|record| TrackCall::decode(record.value.as_deref()?).ok()).collect();
+    let calls = &calls[calls.len().saturating_sub(options.calls)..];
+    let decided = read(config, topics.operator(), partition, |record| record.value.is_some()).await?;
+    let decided = decided.iter().filter_map(|record| OperatorRecord::decode(record.value.as_deref()?).ok());
+    let decided: Vec<OperatorRecord> = decided.filter(|record| record.person == person).collect();
+    if options.json {
+        let ledger = ledger.as_ref().map(|ledger| {
+            json!({
+                "standing": ledger.standing,
+                "attributes": ledger.attributes,
+                "refused": ledger.refused.is_some(),
+                "answered_at": ledger.answered_at,
+                "as_of": ledger.seen.as_of,
+                "suppress_sent_at": (ledger.suppress_sent_at != 0).then_some(ledger.suppress_sent_at),
+            })
+        });
+        say(&json!({"person": key, "ledger": ledger, "calls": calls, "decisions": decided}).to_string());
+    } else {
+        say(plain(&key, ledger.as_ref(), calls, &decided).trim_end());
+    }
+    Ok(())
+}
+
+fn plain(key: &str, ledger: Option<&LedgerRecord>, calls: &[TrackCall], decided: &[OperatorRecord]) -> String {
+    let mut text = format!("{key}\n");
+    // Writing to a text has no way to fail.
+    let _ = match ledger {
+        None => writeln!(text, "Customer.io has acknowledged nothing"),
+        Some(ledger) => {
+            let refused = if ledger.refused.is_some() { "; the last call was refused" } else { "" };
+            let sent = ledger.suppress_sent_at != 0 && ledger.standing < aftersend_schemas::ledger::Standing::Suppressed;
+            let sent = if sent { "; a suppress may have been sent" } else { "" };
+            writeln!(text, "{}, last answer {}{refused}{sent}", ledger.standing.as_str(), time(ledger.answered_at))
+        }
+    };
+    for (name, value) in ledger.into_iter().flat_map(|ledger| &ledger.attributes) {
+        let value = match value {
+            AttributeValue::Bool(value) => value.to_string(),
+            AttributeValue::Integer(value) => value.to_string(),
+            AttributeValue::Text(value) => value.clone(),
+        };
+        let _ = writeln!(text, "  {name} = {value}");
+    }
+    for call in calls {
+        let TrackCall { at, call, phase, rule, evidence, status, error, .. } = call;
+        let _ = write!(text, "{}  {:<11} {:<12} {rule}", time(*at), call.as_str(), phase.as_str());
+        let _ = match *status {
+            0 => writeln!(text, ": {evidence}"),
+            _ => writeln!(text, ", {status} {error}"),
+        };
+    }
+    for OperatorRecord { at, decision, by, reason, .. } in decided {
+        let _ = writeln!(text, "{}  {} by {by:?}: {reason}", time(*at * 1_000), json!(decision).as_str().unwrap_or_default());
+    }
+    text
+}
+
+/// RFC 3339, in UTC.
+fn time(millis: i64) -> String {
+    jiff::Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |time| time.to_string())
+}
+
+async fn release(options: &TrackReleaseOptions, config: &Config) -> anyhow::Result<()> {
+    let TrackReleaseOptions { workspace, decider } = options;
+    if !config.track.workspaces.contains_key(workspace) {
+        bail!("workspace {workspace:?} has no credentials in [track]: nobody is called there");
+    }
+    let topics = Topics::new(&config.kafka.topic_prefix);
+    let mut brakes = Brakes::default();
+    for record in read(config, topics.track_brake(), 0, |_| true).await? {
+        let entry = record.value.as_deref().map(BrakeEntry::decode).transpose()?;
+        if let Some(entry) = entry {
+            brakes.apply(record.offset, record.timestamp, &entry);
+        }
+    }
+    let held: Vec<_> = brakes.tripped().filter(|(of, ..)| of == workspace).collect();
+    for (_, cause, _, waiting) in &held {
+        say(&format!("the brake is on for {cause}: {waiting} people wait"));
+    }
+    if held.is_empty() {
+        say("no brake is on: verdicts older than policy.irreversible_max_age are let go");
+    }
+    let release = BrakeRelease { workspace: workspace.clone(), at: unix_millis(), by: decider.by.clone(), reason: decider.reason.clone() };
+    let key = release.key();
+    write(config, &topics.operator(), partition_of(key.as_bytes()), &key, &release.encode()).await?;
+    say("released: what had arrived by now is let go for 24 hours, by the rules of the policy; what comes later is counted anew");
+    Ok(())
+}
+
+async fn unsuppress(options: &TrackUnsuppressOptions, config: &Config) -> anyhow::Result<()> {
+    let TrackUnsuppressOptions { customer, decider } = options;
+    let (person, partition) = person(customer);
+    let credentials = config.track.workspaces.get(&person.workspace);
+    let credentials = credentials.with_context(|| format!("workspace {:?} has no credentials in [track]", person.workspace))?;
+    if person.id.chars().all(|c| c == '.') {
+        bail!("{:?} cannot stand in a path: Customer.io cannot be asked", person.id);
+    }
+    if let Err(error) = Api::new(credentials)?.unsuppress(&person).await {
+        bail!("the track API did not unsuppress: {error}");
+    }
+    let record = OperatorRecord {
+        version: OperatorRecord::VERSION,
+        person,
+        decision: Decision::Unsuppress,
+        at: unix_millis() / 1_000,
+        by: decider.by.clone(),
+        reason: decider.reason.clone(),
+    };
+    let topics = Topics::new(&config.kafka.topic_prefix);
+    write(config, &topics.operator(), partition, &record.key(), &record.encode()).await?;
+    say(
+        "unsuppressed: the identifiers are free; the deleted profile does not come back. Complaints and hard bounces up to now no longer count",
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_schemas::track_call::{Call, Phase};
+
+    use super::*;
+
+    #[test]
+    fn a_status_says_what_was_acknowledged_what_was_called_and_what_was_decided() {
+        let customer = |customer: &str| Customer { customer: customer.into(), workspace: "default".into() };
+        let (someone, _) = person(&customer("u-1"));
+        assert_eq!(person(&customer("cio_ab")).0.to_string(), "default:cio:ab");
+        let mut ledger = LedgerRecord::new(someone.clone());
+        ledger.attributes.insert("aftersend_email_score".into(), AttributeValue::Integer(40));
+        ledger.answered_at = 1_770_000_000_000;
+        ledger.suppress_sent_at = 1;
+        let call = TrackCall {
+            version: 1,
+            person: someone.clone(),
+            call: Call::Identify,
+            phase: Phase::Refused,
+            rule: "attributes".into(),
+            evidence: "hard bounce".into(),
+            policy_version: 1,
+            at: 1_770_000_000_000,
+            status: 400,
+            latency_ms: 1,
+            received_at: 0,
+            error: "too long".into(),
+        };
+        let decided = OperatorRecord {
+            version: 1,
+            person: someone,
+            decision: Decision::NeverSuppress,
+            at: 1_770_000_000,
+            by: "ops".into(),
+            reason: "board".into(),
+        };
+        let text = plain("default:id:u-1", Some(&ledger), &[call], &[decided]);
+        let expected = "default:id:u-1\n\
+                        identified, last answer 2026-02-02T02:40:00Z; a suppress may have been sent\n\
+                        \x20 aftersend_email_score = 40\n\
+                        2026-02-02T02:40:00Z  identify    refused      attributes, 400 too long\n\
+                        2026-02-02T02:40:00Z  never_suppress by \"ops\": board\n";
+        assert_eq!(text, expected);
+        assert!(plain("k", None, &[], &[]).contains("acknowledged nothing"));
+    }
+}

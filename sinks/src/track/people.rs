@@ -1,0 +1,379 @@
+//! The people of the assigned partitions: the latest profile of those with something to do, and the ledger of all.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aftersend_pipeline::consumer::Partition;
+use aftersend_pipeline::offsets::{NextOffset, Prefix};
+use aftersend_pipeline::retry::Backoff;
+use aftersend_schemas::ledger::LedgerRecord;
+use aftersend_schemas::profile::ProfileRecord;
+
+use super::plan::{self, Lane};
+
+/// A person in a partition.
+pub(super) type PersonKey = (i32, Arc<str>);
+
+/// Never, unless somebody says so.
+const LATER: i64 = i64::MAX;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Clocks of those who write profiles may be this far ahead of ours, in milliseconds.
+const SKEW_MS: i64 = 1_000;
+
+/// Somebody with something to do.
+pub(super) struct Open {
+    /// The newest one, without what only the processor reads.
+    pub(super) profile: ProfileRecord,
+    /// Where it was read.
+    pub(super) offset: i64,
+    pub(super) lane: Lane,
+    /// When the first profile came that has not been acted on (Unix milliseconds).
+    pub(super) since: i64,
+    /// When the newest one came.
+    pub(super) changed_at: i64,
+    /// A call was wanted when we last looked.
+    pub(super) wants_call: bool,
+    /// When the brake was asked, if it said yes.
+    pub(super) admitted: Option<Instant>,
+    /// The call whose intent has been written: when, and its digest.
+    pub(super) intent: Option<(Instant, u64)>,
+    /// Offsets of the profiles that wait for this person to be in step.
+    offsets: Vec<i64>,
+    /// A call, or a question to the brake, is under way.
+    calling: bool,
+    /// Looked at again at this time (Unix milliseconds); nothing while it is new.
+    due: Option<i64>,
+    backoff: Backoff,
+    /// A newer profile came while a call was under way.
+    newer: Option<(ProfileRecord, i64)>,
+}
+
+/// What was read of a partition.
+#[derive(Default)]
+struct Place {
+    prefix: Prefix,
+    /// Everything there was when we began has been read.
+    caught_up: bool,
+    /// Everything there is has been read, as far as the client knows.
+    at_end: bool,
+    /// Time of the last record, Unix milliseconds.
+    last_at: i64,
+    /// People in the ledger, by workspace.
+    known: BTreeMap<String, u64>,
+}
+
+/// Everything this replica holds. No I/O.
+#[derive(Default)]
+pub(super) struct People {
+    open: HashMap<PersonKey, Open>,
+    /// People that nobody has looked at since their newest profile came.
+    fresh: VecDeque<PersonKey>,
+    /// People without a call under way, by workspace and lane and by when they are looked at.
+    due: BTreeMap<String, [BTreeSet<(i64, PersonKey)>; 3]>,
+    /// Encoded: there may be millions.
+    ledger: HashMap<PersonKey, Box<[u8]>>,
+    places: HashMap<i32, Place>,
+    superseded: u64,
+}
+
+impl People {
+    /// A partition came, with its ledger.
+    pub(super) fn assign(&mut self, partition: i32, ledger: impl Iterator<Item = LedgerRecord>) {
+        self.revoke(partition);
+        self.places.insert(partition, Place::default());
+        for record in ledger {
+            self.set_ledger((partition, record.person.to_string().into()), &record);
+        }
+    }
+
+    /// A partition went.
+    pub(super) fn revoke(&mut self, partition: i32) {
+        self.places.remove(&partition);
+        self.open.retain(|(known, _), _| *known != partition);
+        self.fresh.retain(|(known, _)| *known != partition);
+        for queue in self.due.values_mut().flatten() {
+            queue.retain(|(_, (known, _))| *known != partition);
+        }
+        self.ledger.retain(|(known, _), _| *known != partition);
+    }
+
+    /// A profile came. A person's older one is not looked at any more.
+    pub(super) fn profile(&mut self, partition: i32, offset: i64, at: i64, mut profile: ProfileRecord, now: i64) {
+        let Some(place) = self.places.get_mut(&partition) else { return };
+        place.prefix.start(offset);
+        place.at_end = false;
+        place.last_at = at;
+        profile.state = Vec::new();
+        let key: PersonKey = (partition, profile.person.to_string().into());
+        match self.open.get_mut(&key) {
+            Some(open) => {
+                open.offsets.push(offset);
+                self.superseded += u64::from(open.wants_call);
+                open.changed_at = now;
+                if open.calling {
+                    open.newer = Some((profile, offset));
+                } else {
+                    self.requeue(&key, |open| open.replace(profile, offset));
+                }
+            }
+            None => {
+                let open = Open {
+                    lane: plan::lane(&profile),
+                    profile,
+                    offset,
+                    since: now,
+                    changed_at: now,
+                    wants_call: false,
+                    admitted: None,
+                    intent: None,
+                    offsets: vec![offset],
+                    calling: false,
+                    due: None,
+                    backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
+                    newer: None,
+                };
+                self.open.insert(key.clone(), open);
+                self.fresh.push_back(key);
+            }
+        }
+    }
+
+    /// Changes somebody who waits, and has them looked at.
+    fn requeue(&mut self, key: &PersonKey, change: impl FnOnce(&mut Open)) {
+        let Some(open) = self.open.get_mut(key) else { return };
+        if let Some(due) = open.due.take() {
+            if let Some(queues) = self.due.get_mut(&open.profile.person.workspace) {
+                queues[open.lane as usize].remove(&(due, key.clone()));
+            }
+            self.fresh.push_back(key.clone());
+        }
+        change(open);
+    }
+
+    /// A record that asks for nothing.
+    pub(super) fn skip(&mut self, partition: i32, offset: i64) {
+        if let Some(place) = self.places.get_mut(&partition) {
+            place.prefix.start(offset);
+            place.prefix.finish(offset);
+        }
+    }
+
+    /// Everything there is of a partition has been read. True for the first time.
+    pub(super) fn ended(&mut self, partition: i32) -> bool {
+        self.places.get_mut(&partition).is_some_and(|place| {
+            place.at_end = true;
+            !std::mem::replace(&mut place.caught_up, true)
+        })
+    }
+
+    /// A partition is read from its beginning again.
+    pub(super) fn reads_again(&mut self, partition: i32) {
+        if let Some(place) = self.places.get_mut(&partition) {
+            (place.caught_up, place.at_end) = (false, false);
+        }
+    }
+
+    /// Nothing more is read for now.
+    pub(super) fn paused(&mut self) {
+        for place in self.places.values_mut() {
+            place.at_end = false;
+        }
+    }
+
+    /// False while what was there before may still say otherwise.
+    pub(super) fn is_caught_up(&self, partition: i32) -> bool {
+        self.places.get(&partition).is_some_and(|place| place.caught_up)
+    }
+
+    /// True if everything that was written up to a time (Unix milliseconds) has been read.
+    pub(super) fn has_read_up_to(&self, partition: i32, at: i64) -> bool {
+        self.places.get(&partition).is_some_and(|place| place.at_end || (place.caught_up && place.last_at >= at + SKEW_MS))
+    }
+
+    /// Somebody to look at for the first time.
+    pub(super) fn next_fresh(&mut self) -> Option<PersonKey> {
+        self.fresh.pop_front()
+    }
+
+    /// True if there is somebody to look at for the first time.
+    pub(super) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// The most urgent person of a workspace to look at, if one is due.
+    pub(super) fn next_due(&mut self, workspace: &str, now: i64) -> Option<PersonKey> {
+        let queue = self.due.get_mut(workspace)?.iter_mut().find(|queue| queue.first().is_some_and(|(due, _)| *due <= now))?;
+        let (_, key) = queue.pop_first()?;
+        if let Some(open) = self.open.get_mut(&key) {
+            open.due = None;
+        }
+        Some(key)
+    }
+
+    /// When the next person of a workspace is due.
+    pub(super) fn next_due_at(&self, workspace: &str) -> Option<i64> {
+        self.due.get(workspace)?.iter().filter_map(|queue| queue.first().map(|(due, _)| *due)).min()
+    }
+
+    pub(super) fn workspaces(&self) -> Vec<String> {
+        self.due.keys().cloned().collect()
+    }
+
+    pub(super) fn get(&self, key: &PersonKey) -> Option<(&Open, LedgerRecord)> {
+        let open = self.open.get(key)?;
+        Some((open, self.ledger(key).unwrap_or_else(|| LedgerRecord::new(open.profile.person.clone()))))
+    }
+
+    /// What the ledger says of a person.
+    pub(super) fn ledger(&self, key: &PersonKey) -> Option<LedgerRecord> {
+        LedgerRecord::decode(self.ledger.get(key)?).ok()
+    }
+
+    pub(super) fn set_ledger(&mut self, key: PersonKey, record: &LedgerRecord) {
+        let Some(place) = self.places.get_mut(&key.0) else { return };
+        let workspace = &record.person.workspace;
+        if self.ledger.insert(key, record.encode().into_boxed_slice()).is_none() {
+            match place.known.get_mut(workspace) {
+                Some(known) => *known += 1,
+                None => {
+                    place.known.insert(workspace.clone(), 1);
+                }
+            }
+        }
+    }
+
+    /// People in the ledger, by partition and workspace.
+    pub(super) fn known(&self) -> impl Iterator<Item = (i32, &BTreeMap<String, u64>)> {
+        self.places.iter().map(|(partition, place)| (*partition, &place.known))
+    }
+
+    pub(super) fn open(&self, key: &PersonKey) -> Option<&Open> {
+        self.open.get(key)
+    }
+
+    pub(super) fn open_mut(&mut self, key: &PersonKey) -> Option<&mut Open> {
+        self.open.get_mut(key)
+    }
+
+    pub(super) fn calling(&mut self, key: &PersonKey) {
+        if let Some(open) = self.open.get_mut(key) {
+            open.calling = true;
+            open.wants_call = false;
+        }
+    }
+
+    /// Looks at the person again at `due`.
+    pub(super) fn wait(&mut self, key: PersonKey, due: i64) {
+        let Some(open) = self.open.get_mut(&key) else { return };
+        open.due = Some(due);
+        let workspace = &open.profile.person.workspace;
+        if !self.due.contains_key(workspace) {
+            self.due.insert(workspace.clone(), Default::default());
+        }
+        if let Some(queues) = self.due.get_mut(workspace) {
+            queues[open.lane as usize].insert((due, key));
+        }
+    }
+
+    /// Looks at the person again when somebody says so.
+    pub(super) fn wait_for_word(&mut self, key: PersonKey) {
+        self.wait(key, LATER);
+    }
+
+    /// Looks at everybody of a partition who waits for word.
+    pub(super) fn give_word(&mut self, partition: i32) {
+        let waits = |((of, _), open): &(&PersonKey, &Open)| *of == partition && open.due == Some(LATER);
+        let keys: Vec<PersonKey> = self.open.iter().filter(waits).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.requeue(&key, |_| ());
+        }
+    }
+
+    /// Looks at a person, who may be waiting.
+    pub(super) fn look(&mut self, person: &str) {
+        let partitions: Vec<i32> = self.places.keys().copied().collect();
+        for partition in partitions {
+            self.requeue(&(partition, person.into()), |_| ());
+        }
+    }
+
+    /// A call was answered, or the brake: the person is looked at again.
+    pub(super) fn answered(&mut self, key: &PersonKey, acted: bool) {
+        let Some(open) = self.open.get_mut(key) else { return };
+        open.calling = false;
+        if acted {
+            (open.intent, open.since) = (None, open.changed_at);
+            open.backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        }
+        if let Some((profile, offset)) = open.newer.take() {
+            open.replace(profile, offset);
+        }
+        self.fresh.push_back(key.clone());
+    }
+
+    /// A call was not answered: another attempt after this long at least.
+    pub(super) fn again(&mut self, key: &PersonKey, wait: Option<Duration>, now: i64) {
+        let Some(open) = self.open.get_mut(key) else { return };
+        open.calling = false;
+        if let Some((profile, offset)) = open.newer.take() {
+            open.replace(profile, offset);
+        }
+        let wait = open.backoff.next_delay().max(wait.unwrap_or_default());
+        open.wants_call = true;
+        self.wait(key.clone(), now + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2));
+    }
+
+    /// Calls under way were given up: everybody concerned is looked at again.
+    pub(super) fn abandon_calls(&mut self) {
+        let keys: Vec<PersonKey> = self.open.iter().filter(|(_, open)| open.calling).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.answered(&key, false);
+        }
+    }
+
+    /// The partitions that are ours.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = i32> {
+        self.places.keys().copied()
+    }
+
+    /// There is nothing more to do for this person.
+    pub(super) fn done(&mut self, key: &PersonKey) {
+        if let (Some(open), Some(place)) = (self.open.remove(key), self.places.get_mut(&key.0)) {
+            for offset in open.offsets {
+                place.prefix.finish(offset);
+            }
+        }
+    }
+
+    /// Offsets behind which everybody is in step, where they moved.
+    pub(super) fn take_committable(&mut self, topic: &Arc<str>) -> Vec<(Partition, NextOffset)> {
+        let moved = self.places.iter_mut();
+        moved.filter_map(|(partition, place)| Some(((topic.clone(), *partition), place.prefix.take_committable()?))).collect()
+    }
+
+    /// Calls that were wanted and then not needed, since a newer profile came; since last asked.
+    pub(super) fn take_superseded(&mut self) -> u64 {
+        std::mem::take(&mut self.superseded)
+    }
+
+    /// People with something to do.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+}
+
+impl Open {
+    /// True if a newer profile came while something was under way.
+    pub(super) fn has_newer(&self) -> bool {
+        self.newer.is_some()
+    }
+
+    fn replace(&mut self, profile: ProfileRecord, offset: i64) {
+        self.lane = plan::lane(&profile);
+        self.profile = profile;
+        self.offset = offset;
+        self.wants_call = false;
+    }
+}

@@ -1,0 +1,729 @@
+//! One membership of the group: profiles and what is heard come in, calls go out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aftersend_pipeline::config::{Config, TrackMode};
+use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Reader, RestoreError, restore_partitions};
+use aftersend_pipeline::kafka::producer_config;
+use aftersend_pipeline::record::Record;
+use aftersend_pipeline::retry::Backoff;
+use aftersend_pipeline::{record_headers, unix_millis};
+use aftersend_schemas::DecodeError;
+use aftersend_schemas::brake::{BrakeEntry, BrakeRelease, Request};
+use aftersend_schemas::ledger::{LedgerRecord, Standing};
+use aftersend_schemas::profile::{Cause, ProfileRecord};
+use aftersend_schemas::topics::Topics;
+use aftersend_schemas::track_call::Call;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use rand::Rng as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio_util::sync::CancellationToken;
+
+use super::api::Api;
+use super::brake::{Brakes, Found};
+use super::calls::{Attempt, Attempted, Caller, Ended};
+use super::decisions::{Decided, Decisions};
+use super::gate::{Gate, Health};
+use super::listen::{Heard, Listener};
+use super::metrics::TrackMetrics;
+use super::people::{People, PersonKey};
+use super::plan::{self, Lane, Moment, Planned, Ruled, Step};
+use super::rate::Rate;
+use super::service::TrackSinkError;
+
+/// How long a revoke or a shutdown waits for calls under way; shorter than the session timeout.
+const DRAIN: Duration = Duration::from_secs(10);
+/// With this many people to look at, no more profiles are taken.
+const MAX_OPEN: usize = 200_000;
+/// So many people are looked at before anything else gets its turn.
+const LOOKS: usize = 2_000;
+const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// How often what the brake has to know is written down, if it changed.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often it is said again that a brake is on: often within the retention of its log.
+const REMIND_EVERY: Duration = Duration::from_secs(24 * 3_600);
+/// How long an answer of the brake may be used. Shorter than it is good for: the request takes its time too.
+const ADMISSION: Duration = Duration::from_secs(40);
+/// When we look again whether everything before has been read, in milliseconds.
+const FENCE_MS: i64 = 20;
+
+/// What the polling thread hands over.
+enum Input {
+    Profile(Record),
+    /// Everything there is of a partition has been read, for now.
+    End(Arc<str>, i32),
+}
+
+struct ProfileReader {
+    topic: Arc<str>,
+}
+
+impl Reader for ProfileReader {
+    type Item = Input;
+
+    const WANTS_ENDS: bool = true;
+
+    fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Input {
+        Input::Profile(Record::copy(message, topic.clone()))
+    }
+
+    fn end(&mut self, partition: i32) -> Option<Input> {
+        Some(Input::End(self.topic.clone(), partition))
+    }
+
+    fn is_record(item: &Input) -> bool {
+        matches!(item, Input::Profile(_))
+    }
+
+    fn place(item: &Input) -> (&str, i32) {
+        match item {
+            Input::Profile(record) => (&record.topic, record.partition),
+            Input::End(topic, partition) => (topic, *partition),
+        }
+    }
+
+    fn size(item: &Input) -> usize {
+        match item {
+            Input::Profile(record) => record.size(),
+            Input::End(..) => 0,
+        }
+    }
+}
+
+/// A question to the brake.
+struct Asked {
+    key: PersonKey,
+    at: Instant,
+}
+
+type Calls = FuturesUnordered<BoxFuture<'static, (PersonKey, String, Attempted)>>;
+
+/// One membership of the group.
+pub(super) struct Session {
+    config: Config,
+    topics: Topics,
+    profiles_topic: Arc<str>,
+    consumer: Consumer<Input>,
+    group: Handle<Input>,
+    listener: Listener,
+    apis: HashMap<String, Api>,
+    gates: HashMap<String, Gate>,
+    ruled: HashMap<String, Arc<Ruled>>,
+    caller: Arc<Caller>,
+    people: People,
+    brakes: Brakes,
+    decisions: Decisions,
+    /// Everything that operators had said at the start has been heard.
+    caught_up: bool,
+    asked: HashMap<u64, Asked>,
+    calls: Calls,
+    /// Questions on their way to the brake's log; the id of one that did not get there.
+    asking: FuturesUnordered<BoxFuture<'static, Option<u64>>>,
+    told: HashMap<i32, u64>,
+    reminded: Option<Instant>,
+    dry_run: bool,
+    full: bool,
+    metrics: TrackMetrics,
+}
+
+impl Session {
+    pub(super) fn start(config: &Config, metrics: &TrackMetrics) -> Result<Self, TrackSinkError> {
+        let topics = Topics::new(&config.kafka.topic_prefix);
+        let group_name = topics.track_group();
+        let apis = config.track.workspaces.iter().map(|(name, credentials)| Ok((name.clone(), Api::new(credentials)?)));
+        let apis = apis.collect::<Result<HashMap<_, _>, TrackSinkError>>()?;
+        let caller = Caller {
+            producer: producer_config(config, "sink-track", 10_000).create()?,
+            calls_topic: topics.track_calls(),
+            ledger_topic: topics.track_ledger(),
+            rate: Rate::new(config.track.max_requests_per_second),
+            metrics: metrics.clone(),
+        };
+        let listener = Listener::start(config)?;
+        let profiles_topic: Arc<str> = topics.profiles().into();
+        let reader = ProfileReader { topic: profiles_topic.clone() };
+        let lag = metrics.consumers.of(&group_name);
+        let consumer = Consumer::subscribe_with(reader, config, "sink-track", &group_name, &[&profiles_topic], DRAIN, lag)?;
+        Ok(Self {
+            group: consumer.handle(),
+            consumer,
+            listener,
+            apis,
+            gates: HashMap::new(),
+            ruled: HashMap::new(),
+            caller: Arc::new(caller),
+            people: People::default(),
+            brakes: Brakes::default(),
+            decisions: Decisions::default(),
+            caught_up: false,
+            asked: HashMap::new(),
+            calls: FuturesUnordered::new(),
+            asking: FuturesUnordered::new(),
+            told: HashMap::new(),
+            reminded: None,
+            dry_run: config.track.mode == TrackMode::DryRun,
+            full: false,
+            metrics: metrics.clone(),
+            profiles_topic,
+            topics,
+            config: config.clone(),
+        })
+    }
+
+    pub(super) async fn run(mut self, shutdown: &CancellationToken) -> Result<(), TrackSinkError> {
+        let result = self.serve(shutdown).await;
+        if result.is_ok() {
+            self.drain(tokio::time::Instant::now() + DRAIN.mul_f32(0.8)).await;
+            self.commit().await;
+        }
+        self.consumer.close().await;
+        result
+    }
+
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), TrackSinkError> {
+        let every = |period| {
+            let mut interval = tokio::time::interval(period);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            interval
+        };
+        let (mut commit, mut tell) = (every(COMMIT_EVERY), every(TELL_EVERY));
+        loop {
+            let next = self.look_and_call();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                Some(ended) = self.calls.next() => self.ended(ended),
+                Some(lost) = self.asking.next() => self.not_asked(lost),
+                Some(heard) = self.listener.next() => self.heard(heard).await?,
+                notice = self.consumer.next() => match notice {
+                    None => return Ok(()),
+                    Some(Notice::Assigned(partitions)) => self.assigned(&partitions).await?,
+                    Some(Notice::Records(records)) => self.take(records).await?,
+                    Some(Notice::Revoked(partitions, released)) => {
+                        self.drain(tokio::time::Instant::now() + DRAIN.mul_f32(0.8)).await;
+                        self.commit().await;
+                        for partition in &partitions {
+                            self.people.revoke(partition.1);
+                            self.asked.retain(|_, asked| asked.key.0 != partition.1);
+                            self.group.forget(partition);
+                        }
+                        self.caller.rate.set_partitions(self.people.partitions().count());
+                        drop(released);
+                    }
+                    Some(Notice::Failed(error)) => return Err(error.into()),
+                },
+                _ = commit.tick() => self.commit().await,
+                _ = tell.tick() => self.tell().await,
+                () = tokio::time::sleep(next) => {}
+            }
+            self.hold_back();
+        }
+    }
+
+    /// Looks at whom there is to look at, and starts calls as far as there is room; how long nothing more happens by time alone.
+    fn look_and_call(&mut self) -> Duration {
+        for _ in 0..LOOKS {
+            let Some(key) = self.people.next_fresh() else { break };
+            self.look(&key, false);
+        }
+        let mut next = Duration::from_secs(1);
+        for workspace in self.people.workspaces() {
+            let mut looks = 0;
+            loop {
+                let now = unix_millis();
+                let clock = Instant::now();
+                let gate = self.gate(&workspace);
+                if !gate.is_open(clock) {
+                    if let Some(opens) = gate.opens_at() {
+                        next = next.min(opens.saturating_duration_since(clock).max(Duration::from_millis(1)));
+                    }
+                    break;
+                }
+                let Some(key) = self.people.next_due(&workspace, now) else {
+                    let due = self.people.next_due_at(&workspace).unwrap_or(i64::MAX);
+                    let wait = u64::try_from(due.saturating_sub(now)).unwrap_or_default();
+                    next = next.min(Duration::from_millis(wait.max(1)));
+                    break;
+                };
+                self.look(&key, true);
+                looks += 1;
+                if looks == LOOKS {
+                    next = Duration::ZERO;
+                    break;
+                }
+            }
+        }
+        self.metrics.open.set(i64::try_from(self.people.len()).unwrap_or(i64::MAX));
+        self.metrics.saved.inc_by(self.people.take_superseded());
+        if self.people.has_fresh() { Duration::ZERO } else { next }
+    }
+
+    fn gate(&mut self, workspace: &str) -> &mut Gate {
+        if !self.gates.contains_key(workspace) {
+            self.gates.insert(workspace.to_owned(), Gate::new(self.config.track.max_concurrency));
+        }
+        self.gates.entry(workspace.to_owned()).or_insert_with(|| Gate::new(1))
+    }
+
+    fn ruled(&mut self, workspace: &str) -> Arc<Ruled> {
+        if let Some(ruled) = self.ruled.get(workspace) {
+            return ruled.clone();
+        }
+        let ruled = Arc::new(Ruled::new(&self.config.policy, workspace, &self.config.track.attribute_prefix));
+        self.ruled.insert(workspace.to_owned(), ruled.clone());
+        ruled
+    }
+
+    /// Plans one person. `may_call` only when it is this person's turn: others may be more urgent.
+    fn look(&mut self, key: &PersonKey, may_call: bool) {
+        let now = unix_millis();
+        let Some((open, ledger)) = self.people.get(key) else { return };
+        let workspace = open.profile.person.workspace.clone();
+        if !self.apis.contains_key(&workspace) && !self.dry_run {
+            self.metrics.profiles.with_label_values(&["no_credentials"]).inc();
+            self.people.done(key);
+            return;
+        }
+        let released_through = self.brakes.released_through(&workspace, now);
+        let moment = Moment { now, decided: self.decisions.about(&key.1), released_through };
+        let ruled = self.ruled(&workspace);
+        let Some(open) = self.people.open(key) else { return };
+        match plan::next(&open.profile, open.offset, &ledger, &ruled, &moment) {
+            Step::Done(done) => {
+                self.metrics.profiles.with_label_values(&[done.as_str()]).inc();
+                self.people.done(key);
+            }
+            Step::WaitUntil(due) => self.people.wait(key.clone(), due),
+            // Later profiles that are there already may say otherwise.
+            Step::Call(_) if !self.people.is_caught_up(key.0) && !self.full => {
+                let lane = open.lane;
+                self.wants_call(key);
+                tracing::trace!(lane = lane.as_str(), "waits until everything there is has been read");
+                self.people.wait_for_word(key.clone());
+            }
+            Step::Call(planned) => {
+                // More may come that changes the score.
+                let wait = if open.lane == Lane::Score && !self.full { self.config.track.coalesce.millis() } else { 0 };
+                let due = open.since + wait;
+                if !may_call || now < due {
+                    self.wants_call(key);
+                    self.people.wait(key.clone(), due);
+                } else if planned.call == Call::Suppress && !self.dry_run {
+                    self.suppress(key, planned, ledger, now);
+                } else {
+                    self.call(key, planned, ledger);
+                }
+            }
+        }
+    }
+
+    fn wants_call(&mut self, key: &PersonKey) {
+        if let Some(open) = self.people.open_mut(key) {
+            open.wants_call = true;
+        }
+    }
+
+    /// What is irreversible waits until everything before has been read, and asks the brake.
+    fn suppress(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord, now: i64) {
+        let Some(open) = self.people.open(key) else { return };
+        let Some(verdict) = open.profile.evaluation.verdict.clone() else { return };
+        let person = open.profile.person.clone();
+        let since = open.changed_at;
+        if open.admitted.is_some_and(|asked| asked.elapsed() < ADMISSION) {
+            return self.call(key, planned, ledger);
+        }
+        if !self.people.has_read_up_to(key.0, since) {
+            return self.people.wait(key.clone(), now + FENCE_MS);
+        }
+        let is_released = self.brakes.released_through(&person.workspace, now).is_some_and(|through| verdict.received_at <= through);
+        if self.brakes.is_tripped(&person.workspace, verdict.cause) && !is_released {
+            return self.brake_holds(key);
+        }
+        let id = rand::rng().random();
+        let request = Request {
+            id,
+            person: key.1.to_string(),
+            workspace: person.workspace,
+            cause: verdict.cause,
+            received_at: verdict.received_at,
+            per_hour: self.config.track.max_irreversible_per_hour,
+            share_ppm: self.config.track.share_ppm(),
+        };
+        self.people.calling(key);
+        self.asked.insert(id, Asked { key: key.clone(), at: Instant::now() });
+        let (producer, topic) = (self.caller.producer.clone(), self.topics.track_brake());
+        self.asking.push(Box::pin(async move {
+            let value = BrakeEntry::Request(request).encode();
+            let record = FutureRecord::<(), _>::to(&topic).partition(0).payload(&value);
+            match producer.send(record, Duration::ZERO).await {
+                Ok(_) => None,
+                Err((error, _)) => {
+                    tracing::warn!(%error, topic, "the brake was not asked; trying again");
+                    Some(id)
+                }
+            }
+        }));
+    }
+
+    /// Nothing is done to this person until the brake is released: then everything is read again.
+    fn brake_holds(&mut self, key: &PersonKey) {
+        self.metrics.profiles.with_label_values(&["braked"]).inc();
+        self.people.done(key);
+    }
+
+    fn not_asked(&mut self, lost: Option<u64>) {
+        if let Some(asked) = lost.and_then(|id| self.asked.remove(&id)) {
+            self.people.again(&asked.key, None, unix_millis());
+        }
+    }
+
+    fn call(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord) {
+        let Some(open) = self.people.open_mut(key) else { return };
+        let intended = open.intent.filter(|(_, digest)| *digest == planned.digest).map(|(at, _)| at);
+        open.intent = Some((intended.unwrap_or_else(Instant::now), planned.digest));
+        let (profile, admitted, workspace) = (open.profile.clone(), open.admitted, open.profile.person.workspace.clone());
+        let api = if self.dry_run { None } else { self.apis.get(&workspace).cloned() };
+        let is_live = api.is_some();
+        let attempt = Attempt { api, partition: key.0, profile, planned, ledger, intended, admitted };
+        if attempt.planned.call == Call::Suppress && is_live {
+            // Should this attempt be given up, nothing but the same may follow it.
+            let marked = LedgerRecord { suppress_sent_at: unix_millis(), ..attempt.ledger.clone() };
+            self.people.set_ledger(key.clone(), &marked);
+        }
+        self.people.calling(key);
+        self.gate(&workspace).started();
+        let (caller, key) = (self.caller.clone(), key.clone());
+        self.calls.push(Box::pin(async move { (key, workspace, caller.attempt(attempt).await) }));
+    }
+
+    fn ended(&mut self, (key, workspace, Attempted { ledger, ended }): (PersonKey, String, Attempted)) {
+        let now = unix_millis();
+        self.people.set_ledger(key.clone(), &ledger);
+        match ended {
+            Ended::Answered => {
+                self.gate(&workspace).finished(Instant::now(), Health::Well);
+                if let Some(open) = self.people.open_mut(&key) {
+                    let waited = (now - open.since).max(0) as f64 / 1_000.0;
+                    self.metrics.freshness.with_label_values(&[open.lane.as_str()]).observe(waited);
+                    open.admitted = None;
+                }
+                self.people.answered(&key, true);
+            }
+            Ended::Unanswered(wait, health) => {
+                self.gate(&workspace).finished(Instant::now(), health);
+                self.people.again(&key, wait, now);
+            }
+            Ended::Late => {
+                self.gate(&workspace).abandoned();
+                if let Some(open) = self.people.open_mut(&key) {
+                    open.admitted = None;
+                }
+                self.people.answered(&key, false);
+            }
+        }
+        self.show_gates();
+    }
+
+    fn show_gates(&self) {
+        let stopped = self.gates.values().any(Gate::is_stopped);
+        if stopped && self.metrics.stopped.get() == 0 {
+            tracing::error!("the track API refuses the credentials or the region: check track.site_id, track.api_key and track.region");
+        }
+        self.metrics.stopped.set(stopped.into());
+        for (workspace, gate) in &self.gates {
+            self.metrics.concurrency.with_label_values(&[workspace]).set(gate.limit() as i64);
+        }
+    }
+
+    async fn heard(&mut self, heard: Heard) -> Result<(), TrackSinkError> {
+        match heard {
+            Heard::Brake { offset, at, entry } => match self.brakes.apply(offset, at, &entry) {
+                Found::Nothing => {}
+                Found::Answer { id, admitted, trips } => {
+                    if trips && self.caught_up {
+                        self.show_brakes();
+                    }
+                    if let Some(Asked { key, at }) = self.asked.remove(&id) {
+                        self.told_by_brake(&key, admitted.then_some(at));
+                    }
+                }
+                Found::Released(workspace) => {
+                    if self.caught_up {
+                        tracing::info!(workspace, "the brake was released: everybody is looked at again");
+                        self.show_brakes();
+                        self.read_again(self.people.partitions().collect()).await;
+                    }
+                }
+            },
+            Heard::Decided(record) => {
+                let person = self.decisions.take(&record);
+                self.unsuppress(&person).await;
+                self.people.look(&person);
+            }
+            Heard::Released(release) => self.release(release).await,
+            Heard::CaughtUp => {
+                self.caught_up = true;
+                self.show_brakes();
+                if self.is_any_released() {
+                    self.read_again(self.people.partitions().collect()).await;
+                }
+            }
+            Heard::TooNew(error) => return Err(TrackSinkError::Heard(error)),
+        }
+        Ok(())
+    }
+
+    fn told_by_brake(&mut self, key: &PersonKey, admitted: Option<Instant>) {
+        if let Some(open) = self.people.open_mut(key) {
+            open.admitted = admitted;
+            let is_newer = open.has_newer();
+            if admitted.is_none() && !is_newer {
+                return self.brake_holds(key);
+            }
+        }
+        self.people.answered(key, false);
+    }
+
+    /// Writes a release where it has its place among the requests.
+    async fn release(&mut self, release: BrakeRelease) {
+        let topic = self.topics.track_brake();
+        let key = release.key();
+        let value = BrakeEntry::Release(release).encode();
+        self.caller.write(&topic, 0, &key, &value).await;
+    }
+
+    fn is_any_released(&self) -> bool {
+        let now = unix_millis();
+        self.config.track.workspaces.keys().any(|workspace| self.brakes.released_through(workspace, now).is_some())
+    }
+
+    /// Reads profiles from the beginning: whom a release concerns is not kept in memory. For all others nothing comes of it.
+    async fn read_again(&mut self, partitions: Vec<i32>) {
+        if partitions.is_empty() {
+            return;
+        }
+        let (group, topic, again) = (self.group.clone(), self.profiles_topic.clone(), partitions.clone());
+        let seek = move || again.iter().try_for_each(|partition| group.seek_to_beginning(&(topic.clone(), *partition)));
+        match tokio::task::spawn_blocking(seek).await.unwrap_or(Err(KafkaError::Canceled)) {
+            Ok(()) => partitions.iter().for_each(|partition| self.people.reads_again(*partition)),
+            Err(error) => tracing::warn!(%error, "profiles are not read again: release once more, or restart"),
+        }
+    }
+
+    /// One metric and one line of log for each brake that is on.
+    fn show_brakes(&mut self) {
+        let shown: Vec<(String, &'static str, usize)> =
+            self.brakes.tripped().map(|(workspace, cause, _, waiting)| (workspace.to_owned(), cause, waiting)).collect();
+        for workspace in self.config.track.workspaces.keys() {
+            for cause in [Cause::HardBounce, Cause::Complaint] {
+                let on = shown.iter().any(|(of, on, _)| of == workspace && *on == cause.as_str());
+                let gauge = self.metrics.brake.with_label_values(&[workspace, cause.as_str()]);
+                if on && gauge.get() == 0 {
+                    tracing::error!(
+                        workspace,
+                        cause = cause.as_str(),
+                        "more people were to be suppressed within an hour than allowed: nobody is until `aftersend track release`"
+                    );
+                }
+                gauge.set(on.into());
+            }
+        }
+    }
+
+    /// An operator's word frees whom we had suppressed before.
+    async fn unsuppress(&mut self, person: &str) {
+        let partitions: Vec<i32> = self.people.partitions().collect();
+        for partition in partitions {
+            let key: PersonKey = (partition, person.into());
+            let Some(ledger) = self.people.ledger(&key) else { continue };
+            let is_ours = ledger.standing == Standing::Suppressed || ledger.suppress_sent_at != 0;
+            if is_ours && self.decisions.about(person).unsuppresses(ledger.answered_at.max(ledger.suppress_sent_at)) {
+                let freed = LedgerRecord::new(ledger.person);
+                self.caller.write_ledger(partition, &freed).await;
+                self.people.set_ledger(key, &freed);
+            }
+        }
+    }
+
+    /// Tells the brake's log how many people we know, and that a brake is on.
+    async fn tell(&mut self) {
+        if self.dry_run || !self.caught_up {
+            return;
+        }
+        let mut entries = Vec::new();
+        for (partition, known) in self.people.known() {
+            let people: u64 = known.values().sum();
+            let told = self.told.get(&partition).copied();
+            if told.is_none_or(|told| people.abs_diff(told) * 20 > told) {
+                self.told.insert(partition, people);
+                entries.push(BrakeEntry::Known { partition, people: known.clone() });
+            }
+        }
+        if self.reminded.is_none_or(|at| at.elapsed() > REMIND_EVERY) {
+            self.reminded = Some(Instant::now());
+            for (workspace, cause, by, _) in self.brakes.tripped() {
+                let cause = if cause == Cause::Complaint.as_str() { Cause::Complaint } else { Cause::HardBounce };
+                entries.push(BrakeEntry::Tripped { workspace: workspace.to_owned(), cause, by });
+            }
+        }
+        let topic = self.topics.track_brake();
+        for entry in entries {
+            self.caller.write(&topic, 0, "", &entry.encode()).await;
+        }
+    }
+
+    /// With too many people to look at, no more profiles are taken until there are fewer.
+    fn hold_back(&mut self) {
+        let full = self.people.len() >= MAX_OPEN;
+        if full == self.full {
+            return;
+        }
+        self.full = full;
+        if full {
+            self.people.paused();
+        }
+        let partitions: Vec<i32> = self.people.partitions().collect();
+        for partition in partitions {
+            let place = (self.profiles_topic.clone(), partition);
+            let result = if full { self.group.pause(&place) } else { self.group.resume(&place) };
+            if let Err(error) = result {
+                tracing::warn!(%error, partition, "cannot change delivery");
+            }
+            if full {
+                // What waited to be superseded waits no longer.
+                self.people.give_word(partition);
+            }
+        }
+    }
+
+    async fn take(&mut self, inputs: Vec<Input>) -> Result<(), TrackSinkError> {
+        let now = unix_millis();
+        for input in inputs {
+            let record = match input {
+                Input::Profile(record) => record,
+                Input::End(_, partition) => {
+                    if self.people.ended(partition) {
+                        self.people.give_word(partition);
+                    }
+                    continue;
+                }
+            };
+            let Some(value) = &record.value else {
+                self.people.skip(record.partition, record.offset);
+                continue;
+            };
+            match ProfileRecord::decode(value) {
+                Ok(profile) => self.people.profile(record.partition, record.offset, record.timestamp, profile, now),
+                Err(error @ DecodeError::TooNew { .. }) => return Err(TrackSinkError::TooNew(error)),
+                Err(error) => {
+                    self.metrics.unreadable.inc();
+                    self.give_up(&record, &error.to_string()).await;
+                    self.people.skip(record.partition, record.offset);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_up(&mut self, record: &Record, error: &str) {
+        let producer: &FutureProducer = &self.caller.producer;
+        let topic = self.topics.dead();
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        loop {
+            let headers = record_headers::dead_letter_from_record(record, "sink.track", "unreadable_profile", error);
+            let value = record.value.as_deref().unwrap_or_default();
+            let dead = FutureRecord::to(&topic).key(&record.key).payload(value).timestamp(record.timestamp).headers(headers);
+            match producer.send(dead, Duration::ZERO).await {
+                Ok(_) => return,
+                Err((error, _)) => tracing::warn!(%error, topic, "a dead letter was not written; trying again"),
+            }
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+
+    async fn assigned(&mut self, assigned: &[Partition]) -> Result<(), TrackSinkError> {
+        self.restore(assigned).await?;
+        self.caller.rate.set_partitions(self.people.partitions().count());
+        for (_, partition) in assigned {
+            self.told.remove(partition);
+        }
+        if self.caught_up && self.is_any_released() {
+            self.read_again(assigned.iter().map(|(_, partition)| *partition).collect()).await;
+        }
+        Ok(())
+    }
+
+    async fn restore(&mut self, assigned: &[Partition]) -> Result<(), TrackSinkError> {
+        let started = Instant::now();
+        let config = self.config.clone();
+        let topic = self.topics.track_ledger();
+        let partitions: Vec<i32> = assigned.iter().map(|(_, partition)| *partition).collect();
+        let restored = tokio::task::spawn_blocking(move || {
+            let mut people: HashMap<(i32, Vec<u8>), Option<Vec<u8>>> = HashMap::new();
+            restore_partitions(&config, &topic, &partitions, |record| {
+                people.insert((record.partition, record.key), record.value);
+            })?;
+            Ok::<_, RestoreError>(people)
+        });
+        let restored = restored.await.map_err(|error| TrackSinkError::Ledger(error.to_string()))??;
+        let mut ledgers: HashMap<i32, Vec<LedgerRecord>> = HashMap::new();
+        let count = restored.len();
+        let mut freed = Vec::new();
+        for ((partition, _), value) in restored {
+            let Some(value) = value else { continue };
+            let record = LedgerRecord::decode(&value).map_err(|error| TrackSinkError::Ledger(error.to_string()))?;
+            if record.standing == Standing::Suppressed {
+                freed.push(record.person.to_string());
+            }
+            ledgers.entry(partition).or_default().push(record);
+        }
+        for (_, partition) in assigned {
+            // A partition that comes while we are full must be paused like the others.
+            self.full = false;
+            self.people.assign(*partition, ledgers.remove(partition).unwrap_or_default().into_iter());
+        }
+        for person in freed {
+            // Said while nobody had this partition.
+            if self.decisions.about(&person) != Decided::default() {
+                self.unsuppress(&person).await;
+            }
+        }
+        tracing::info!(people = count, partitions = assigned.len(), seconds = started.elapsed().as_secs_f64(), "ledger restored");
+        Ok(())
+    }
+
+    /// Lets calls under way be answered.
+    async fn drain(&mut self, deadline: tokio::time::Instant) {
+        while !self.calls.is_empty() {
+            tokio::select! {
+                Some(ended) = self.calls.next() => self.ended(ended),
+                () = tokio::time::sleep_until(deadline) => {
+                    tracing::warn!(calls = self.calls.len(), "calls were not answered in time; the next owner makes them");
+                    self.calls.clear();
+                    self.asked.clear();
+                    self.gates.clear();
+                    self.people.abandon_calls();
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn commit(&mut self) {
+        let offsets = self.people.take_committable(&self.profiles_topic);
+        if offsets.is_empty() {
+            return;
+        }
+        let group = self.group.clone();
+        let result = tokio::task::spawn_blocking(move || group.commit(&offsets, "")).await.unwrap_or(Err(KafkaError::Canceled));
+        if let Err(error) = result {
+            tracing::warn!(%error, "commit failed; what follows commits further");
+        }
+    }
+}
