@@ -59,7 +59,12 @@ impl Reading<'_> {
         let sets = [first_after(&state.delivered, seen), first_after(&state.opened, seen), first_after(&state.converted, seen)];
         let clicked = first_after(&state.clicked, seen);
         let lives = state.lives.as_slice().iter().filter_map(|(_, at)| later(*at));
-        let seen = sets.into_iter().chain([clicked, later(state.first_delivered_at), later(state.subscribed_at)]).flatten().chain(lives).map(|at| at - CLOCK_SECONDS);
+        let seen = sets
+            .into_iter()
+            .chain([clicked, later(state.first_delivered_at), later(state.subscribed_at)])
+            .flatten()
+            .chain(lives)
+            .map(|at| at - CLOCK_SECONDS);
         let today = self.now.div_euclid(DAY);
         let days = state.soft.as_slice().iter().map(|soft| i64::from(soft.day)).filter(|day| *day > today).map(|day| day * DAY);
         seen.chain(days).min()
