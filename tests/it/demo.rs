@@ -1,21 +1,19 @@
-use std::net::TcpListener;
 use std::process::Command;
 
-use aftersend_tests::binary;
+use aftersend_tests::{binary, free_address};
 use anyhow::{Context as _, ensure};
 
 /// Two runs, one after the other, as a newcomer makes them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_checks_itself_and_can_be_run_again() -> anyhow::Result<()> {
     for _ in 0..2 {
-        let port = || anyhow::Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?);
         let output = Command::new(binary()?)
             .args(["demo", "--once"])
-            .env("AFTERSEND__INGEST__LISTEN", port()?.to_string())
-            .env("AFTERSEND__INGEST__ADMIN", port()?.to_string())
-            .env("AFTERSEND__PROCESSOR__ADMIN", port()?.to_string())
-            .env("AFTERSEND__CLICKHOUSE__ADMIN", port()?.to_string())
-            .env("AFTERSEND__TRACK__ADMIN", port()?.to_string())
+            .env("AFTERSEND__INGEST__LISTEN", free_address()?.to_string())
+            .env("AFTERSEND__INGEST__ADMIN", free_address()?.to_string())
+            .env("AFTERSEND__PROCESSOR__ADMIN", free_address()?.to_string())
+            .env("AFTERSEND__CLICKHOUSE__ADMIN", free_address()?.to_string())
+            .env("AFTERSEND__TRACK__ADMIN", free_address()?.to_string())
             .output()?;
         let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "{}\n{out}\n{err}", output.status);

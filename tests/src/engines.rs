@@ -1,9 +1,9 @@
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
+use crate::ports::free_address;
 use crate::process::{Process, repository};
 
 /// A Kafka, and if wanted a ClickHouse, of a test's own, so that they can be killed.
@@ -31,11 +31,12 @@ impl Engines {
 
     /// Both.
     pub fn both() -> anyhow::Result<Self> {
-        Self::start(Some(free_port()?))
+        Self::start(Some(free_address()?.port()))
     }
 
     fn start(clickhouse: Option<u16>) -> anyhow::Result<Self> {
-        let engines = Self { directory: tempfile::tempdir()?, kafka: free_port()?, controller: free_port()?, clickhouse };
+        let engines =
+            Self { directory: tempfile::tempdir()?, kafka: free_address()?.port(), controller: free_address()?.port(), clickhouse };
         engines.heal()?;
         Ok(engines)
     }
@@ -111,8 +112,4 @@ impl Drop for Engines {
     fn drop(&mut self) {
         let _ = self.script("down.sh");
     }
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
+use crate::ports::free_address;
 use crate::process::{Process, binary};
 use crate::{Setup, eventually};
 
@@ -39,7 +39,7 @@ impl Fleet {
 
     /// As [`Fleet::launch_with`], by a command that ends in the binary.
     pub fn launch_by(&mut self, name: &str, mut command: Command, variables: &[(&str, &str)]) -> anyhow::Result<()> {
-        let admin = format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
+        let admin = free_address()?.to_string();
         command
             .args(["processor", "--config"])
             .arg(&self.file)

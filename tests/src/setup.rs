@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +13,7 @@ use aftersend_sinks::clickhouse::client;
 use anyhow::{Context as _, bail};
 use clickhouse::Client;
 
+use crate::ports::free_address;
 use crate::process::{Process, binary};
 use crate::{eventually, process};
 
@@ -106,7 +106,8 @@ impl Setup {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{}_{}_{}", unix_millis(), std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let track_api = TrackApi::start()?;
-        let [listen, ingest, processor, sink, track] = free_ports()?;
+        let [listen, ingest, processor, sink, track] =
+            [free_address()?, free_address()?, free_address()?, free_address()?, free_address()?];
         let toml = format!(
             r#"
 instance = "test"
@@ -115,16 +116,16 @@ brokers = "{brokers}"
 topic_prefix = "aftersend-test-{unique}"
 allow_single_replica = true
 [ingest]
-listen = "127.0.0.1:{listen}"
-admin = "127.0.0.1:{ingest}"
+listen = "{listen}"
+admin = "{ingest}"
 {drain}
 {ingest_lines}
 [processor]
-admin = "127.0.0.1:{processor}"
+admin = "{processor}"
 [clickhouse]
 url = "{clickhouse}"
 database = "aftersend_test_{unique}"
-admin = "127.0.0.1:{sink}"
+admin = "{sink}"
 [track]
 mode = "live"
 url = "{track_url}"
@@ -132,7 +133,7 @@ site_id = "{SITE_ID}"
 api_key = "{API_KEY}"
 max_requests_per_second = 1000
 {track_lines}
-admin = "127.0.0.1:{track}"
+admin = "{track}"
 [privacy]
 hash_keys = [{{ key = "test hash key" }}]
 [[source]]
@@ -261,7 +262,7 @@ signing_keys = "{SIGNING_KEY}"
         Ok(values.sum())
     }
 
-    /// Waits until the sum of such a series is so: gauges are set now and then.
+    /// Waits up to 5 s until the sum of such series is so: gauges are set now and then.
     pub async fn settles(&self, service: Service, series: &str, value: f64) -> anyhow::Result<()> {
         eventually(Duration::from_secs(5), async || {
             let now = self.metric(service, series).await?;
@@ -320,11 +321,4 @@ signing_keys = "{SIGNING_KEY}"
         self.track_api.stop().await;
         Ok(())
     }
-}
-
-fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    // All are held at once, so that no two are the same.
-    let listeners = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-    let ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<anyhow::Result<Vec<_>>>()?;
-    ports.try_into().map_err(|_| anyhow::anyhow!("not so many ports"))
 }

@@ -1,11 +1,11 @@
 //! What is measured: the release binary, the echo beneath it, and the recipe it replaces. All run from the beginning to the end, so that every
 //! figure is of the same process; who is not asked anything is idle.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use aftersend_tests::{Process, Service, Setup, eventually, profile_directory};
+use aftersend_tests::{Process, Service, Setup, eventually, free_address, profile_directory};
 use anyhow::ensure;
 use clap::ValueEnum;
 use tokio::net::TcpStream;
@@ -92,8 +92,4 @@ async fn start(running: &mut Vec<Process>, name: &str, command: &mut Command, se
     let id = process.id();
     running.push(process);
     Ok(id)
-}
-
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
