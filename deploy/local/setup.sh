@@ -113,37 +113,22 @@ venv_ready() {
     "$CLICKHOUSE_VENV/bin/python" -V >/dev/null 2>&1
 }
 
-# The stamp comes last, so that an interrupted run is not taken for a complete one.
-fetch_jars() {
-  jars_ready && return
-  say "fetching Kafka's jars"
-  mkdir -p "$KAFKA" "${KAFKA_LIBS%/*}"
-  rm -rf "$KAFKA_LIBS.new"
-  mvn -q -B -f "$HERE/kafka/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-    -DincludeScope=runtime "-DoutputDirectory=$KAFKA_LIBS.new" >"$KAFKA/maven.out" 2>&1 || {
-    tail -n 20 "$KAFKA/maven.out" >&2
-    die "Maven could not fetch Kafka's jars."
-  }
-  hash_of "$HERE/kafka/pom.xml" >"$KAFKA_LIBS.new/.stamp"
-  rm -rf "$KAFKA_LIBS"
-  mv "$KAFKA_LIBS.new" "$KAFKA_LIBS"
-}
-
 streams_ready() { [[ $(cat "$STREAMS_LIBS/.stamp" 2>/dev/null) == "$(hash_of "$STREAMS_POM")" ]]; }
 
-fetch_streams() {
-  streams_ready && return
-  say "fetching Kafka Streams"
-  mkdir -p "${STREAMS_LIBS%/*}"
-  rm -rf "$STREAMS_LIBS.new"
-  mvn -q -B -f "$STREAMS_POM" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-    -DincludeScope=runtime "-DoutputDirectory=$STREAMS_LIBS.new" >"${STREAMS_LIBS%/*}/maven.out" 2>&1 || {
-    tail -n 20 "${STREAMS_LIBS%/*}/maven.out" >&2
-    die "Maven could not fetch Kafka Streams."
+# fetch_libs WHAT POM LIBS: the stamp comes last, so that an interrupted run is not taken for a complete one.
+fetch_libs() {
+  local what=$1 pom=$2 libs=$3
+  say "fetching $what"
+  mkdir -p "${libs%/*}"
+  rm -rf "$libs.new"
+  mvn -q -B -f "$pom" org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+    -DincludeScope=runtime "-DoutputDirectory=$libs.new" >"${libs%/*}/maven.out" 2>&1 || {
+    tail -n 20 "${libs%/*}/maven.out" >&2
+    die "Maven could not fetch $what."
   }
-  hash_of "$STREAMS_POM" >"$STREAMS_LIBS.new/.stamp"
-  rm -rf "$STREAMS_LIBS"
-  mv "$STREAMS_LIBS.new" "$STREAMS_LIBS"
+  hash_of "$pom" >"$libs.new/.stamp"
+  rm -rf "$libs"
+  mv "$libs.new" "$libs"
 }
 
 fetch_engine() {
@@ -176,8 +161,8 @@ if [[ $what == bench ]]; then
 fi
 install_missing
 if [[ $what != services ]]; then check_rust; fi
-if [[ $what == bench ]]; then fetch_streams; fi
+if [[ $what == bench ]] && ! streams_ready; then fetch_libs "Kafka Streams" "$STREAMS_POM" "$STREAMS_LIBS"; fi
 if [[ $what != tools && $what != bench ]]; then
-  if kafka_is_ours; then fetch_jars; fi
+  if kafka_is_ours && ! jars_ready; then fetch_libs "Kafka's jars" "$HERE/kafka/pom.xml" "$KAFKA_LIBS"; fi
   if clickhouse_is_ours; then fetch_engine; fi
 fi

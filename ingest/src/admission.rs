@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aftersend_pipeline::config;
-use aftersend_schemas::topics::PARTITIONS;
+use aftersend_schemas::topics::{PARTITIONS, partition_of};
 
 const LANES: usize = PARTITIONS as usize;
 
@@ -165,7 +165,7 @@ impl BodyPermit {
 
     /// Joins what waits for the partition of `key`. Once, when the body is whole.
     pub(crate) fn enter_lane(&mut self, key: &[u8]) -> Result<(), Full> {
-        let index = partition(key);
+        let index = usize::try_from(partition_of(key)).unwrap_or_default();
         let lane = &self.admission.lanes[index];
         lane.records.take(1, lane.records.limit)?;
         if lane.bytes.take(self.bytes, lane.bytes.limit).is_err() {
@@ -185,31 +185,6 @@ impl Drop for BodyPermit {
             lane.bytes.give(self.bytes);
         }
     }
-}
-
-/// The partition that Kafka's default partitioner (`murmur2_random` in librdkafka) gives a key.
-fn partition(key: &[u8]) -> usize {
-    (murmur2(key) & 0x7fff_ffff) as usize % LANES
-}
-
-/// MurmurHash2, 32 bits, as `org.apache.kafka.common.utils.Utils.murmur2` seeds it.
-fn murmur2(data: &[u8]) -> u32 {
-    const M: u32 = 0x5bd1_e995;
-    let mut hash = 0x9747_b28c ^ data.len() as u32;
-    let (words, tail) = data.as_chunks::<4>();
-    for word in words {
-        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
-        k ^= k >> 24;
-        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
-    }
-    if !tail.is_empty() {
-        let mut last = [0; 4];
-        last[..tail.len()].copy_from_slice(tail);
-        hash = (hash ^ u32::from_le_bytes(last)).wrapping_mul(M);
-    }
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(M);
-    hash ^ (hash >> 15)
 }
 
 #[cfg(test)]
@@ -277,20 +252,5 @@ mod tests {
         let mut heavy = admission.body();
         heavy.grow(260_000, true).unwrap();
         assert_eq!(heavy.enter_lane(b"u-9"), Err(Full));
-    }
-
-    /// Values of Kafka's own test of `Utils.murmur2`.
-    #[test]
-    fn the_hash_is_that_of_the_java_client() {
-        for (text, hash) in [
-            ("21", -973_932_308_i32),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
-            ("abc", 479_470_107),
-        ] {
-            assert_eq!(murmur2(text.as_bytes()) as i32, hash, "{text}");
-        }
     }
 }

@@ -3,12 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::profile::Cause;
-use crate::versioned::DecodeError;
+use crate::versioned::{DecodeError, JsonFormat};
 
-const ENTRY: &str = "brake entry";
-const RELEASE: &str = "brake release";
-/// The version of both that this release writes and reads up to.
-const VERSION: u32 = 1;
+const ENTRY: JsonFormat = JsonFormat { record: "brake entry", version: 1, unmarked: 0 };
+const RELEASE: JsonFormat = JsonFormat { record: "brake release", version: 1, unmarked: 0 };
 
 /// A record in `track-brake`, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,36 +75,15 @@ struct Versioned<T> {
     record: T,
 }
 
-/// What every version has.
-#[derive(Deserialize)]
-struct Head {
-    version: u32,
-}
-
-fn encode(record: impl Serialize) -> Vec<u8> {
-    // Text and numbers have no way to fail.
-    serde_json::to_vec(&Versioned { version: VERSION, record }).unwrap_or_default()
-}
-
-fn decode<T: serde::de::DeserializeOwned>(name: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
-    let malformed = |version| DecodeError::Malformed { record: name, version };
-    let Head { version } = serde_json::from_slice(bytes).map_err(|_| malformed(0))?;
-    match version {
-        1 => serde_json::from_slice::<Versioned<T>>(bytes).map(|read| read.record).map_err(|_| malformed(version)),
-        0 => Err(malformed(version)),
-        found => Err(DecodeError::TooNew { record: name, found, known: VERSION }),
-    }
-}
-
 impl BrakeEntry {
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        encode(self)
+        ENTRY.encode(&Versioned { version: ENTRY.version, record: self })
     }
 
     /// Reads a value written by this or an earlier release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode(ENTRY, bytes)
+        ENTRY.decode(bytes).map(|read: Versioned<Self>| read.record)
     }
 }
 
@@ -123,12 +100,12 @@ impl BrakeRelease {
 
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        encode(self)
+        RELEASE.encode(&Versioned { version: RELEASE.version, record: self })
     }
 
     /// Reads a value written by this or an earlier release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        decode(RELEASE, bytes)
+        RELEASE.decode(bytes).map(|read: Versioned<Self>| read.record)
     }
 }
 
@@ -168,7 +145,7 @@ mod tests {
         assert_eq!(BrakeRelease::workspace_of(&release.key()), Some("shop"));
         assert_eq!(BrakeRelease::workspace_of("shop:complaint:id:a:brake"), None);
         let newer = BrakeEntry::decode(br#"{"version":2,"entry":"verdict"}"#);
-        assert_eq!(newer, Err(DecodeError::TooNew { record: ENTRY, found: 2, known: 1 }));
-        assert_eq!(BrakeEntry::decode(b"{}"), Err(DecodeError::Malformed { record: ENTRY, version: 0 }));
+        assert_eq!(newer, Err(DecodeError::TooNew { record: ENTRY.record, found: 2, known: 1 }));
+        assert_eq!(BrakeEntry::decode(b"{}"), Err(DecodeError::Malformed { record: ENTRY.record, version: 0 }));
     }
 }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Person;
-use crate::versioned::DecodeError;
+use crate::versioned::{DecodeError, JsonFormat};
 
-const RECORD: &str = "operator record";
+const FORMAT: JsonFormat = JsonFormat { record: "operator record", version: OperatorRecord::VERSION, unmarked: 0 };
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,12 +55,6 @@ pub struct OperatorRecord {
     pub reason: String,
 }
 
-/// What every version has.
-#[derive(Deserialize)]
-struct Head {
-    version: u32,
-}
-
 impl OperatorRecord {
     /// The version that this release writes and reads up to.
     pub const VERSION: u32 = 1;
@@ -73,18 +67,11 @@ impl OperatorRecord {
 
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        // Text and numbers have no way to fail.
-        serde_json::to_vec(self).unwrap_or_default()
+        FORMAT.encode(self)
     }
 
     /// Reads a value written by this or an earlier release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let malformed = |version| DecodeError::Malformed { record: RECORD, version };
-        let Head { version } = serde_json::from_slice(bytes).map_err(|_| malformed(0))?;
-        match version {
-            1 => serde_json::from_slice(bytes).map_err(|_| malformed(version)),
-            0 => Err(malformed(version)),
-            found => Err(DecodeError::TooNew { record: RECORD, found, known: Self::VERSION }),
-        }
+        FORMAT.decode(bytes)
     }
 }

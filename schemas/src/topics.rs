@@ -6,12 +6,13 @@ pub const PARTITIONS: i32 = 12;
 /// The topic whose records have one order for everybody.
 const TRACK_BRAKE: &str = "track-brake";
 
-/// The partition in which records with this key are, as clients of Kafka choose it (`murmur2`).
+/// The partition in which records with this key are, as Kafka's default partitioner chooses it (`murmur2_random` in librdkafka).
 pub fn partition_of(key: &[u8]) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;
     i32::try_from(positive).unwrap_or_default() % PARTITIONS
 }
 
+/// MurmurHash2, 32 bits, as `org.apache.kafka.common.utils.Utils.murmur2` seeds it.
 fn murmur2(bytes: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Person;
-use crate::versioned::DecodeError;
+use crate::versioned::{DecodeError, JsonFormat};
 
-const RECORD: &str = "track call";
+const FORMAT: JsonFormat = JsonFormat { record: "track call", version: TrackCall::VERSION, unmarked: 1 };
 
 /// Which call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -93,31 +93,17 @@ fn first_version() -> u32 {
     1
 }
 
-/// What every version has.
-#[derive(Deserialize)]
-struct Head {
-    #[serde(default = "first_version")]
-    version: u32,
-}
-
 impl TrackCall {
     /// The version that this release writes and reads up to.
     pub const VERSION: u32 = 1;
 
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        // Text and numbers have no way to fail.
-        serde_json::to_vec(self).unwrap_or_default()
+        FORMAT.encode(self)
     }
 
     /// Reads a value written by this or an earlier release.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let malformed = |version| DecodeError::Malformed { record: RECORD, version };
-        let Head { version } = serde_json::from_slice(bytes).map_err(|_| malformed(0))?;
-        match version {
-            1 => serde_json::from_slice(bytes).map_err(|_| malformed(version)),
-            0 => Err(malformed(version)),
-            found => Err(DecodeError::TooNew { record: RECORD, found, known: Self::VERSION }),
-        }
+        FORMAT.decode(bytes)
     }
 }

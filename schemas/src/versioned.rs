@@ -1,8 +1,8 @@
-//! Records between services: one version byte, then the fields in postcard's encoding.
+//! Records between services: one version byte, then the fields in postcard's encoding; or, where outsiders read them, JSON with a member `version`.
 //!
 //! How a version is added: `schemas/README.md`.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Why a record could not be read.
 #[derive(Debug, Clone, Copy, thiserror::Error, PartialEq, Eq)]
@@ -92,10 +92,46 @@ impl<'b> Fields<'b> {
     }
 }
 
+/// One kind of record that is a JSON object: its name in errors, and the version that this release writes and reads up to. Members may be added within a
+/// version.
+#[derive(Debug)]
+pub(crate) struct JsonFormat {
+    pub(crate) record: &'static str,
+    pub(crate) version: u32,
+    /// The version of a record without the member: 0, which is malformed, where the first version had it.
+    pub(crate) unmarked: u32,
+}
+
+/// What is read first.
+#[derive(Deserialize)]
+struct Head {
+    version: Option<u32>,
+}
+
+impl JsonFormat {
+    /// The record, which brings its member `version` itself.
+    pub(crate) fn encode(&self, record: &impl Serialize) -> Vec<u8> {
+        // Text and numbers have no way to fail.
+        serde_json::to_vec(record).unwrap_or_default()
+    }
+
+    /// A record of any version but a newer one.
+    pub(crate) fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DecodeError> {
+        let malformed = |version| DecodeError::Malformed { record: self.record, version };
+        let head: Head = serde_json::from_slice(bytes).map_err(|_| malformed(0))?;
+        let version = head.version.unwrap_or(self.unmarked);
+        if version > self.version {
+            return Err(DecodeError::TooNew { record: self.record, found: version, known: self.version });
+        }
+        match version {
+            0 => Err(malformed(0)),
+            _ => serde_json::from_slice(bytes).map_err(|_| malformed(version)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     const FIRST: Format = Format::new("note", 1);

@@ -35,6 +35,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// By the test's own will.
+    has_ended: bool,
 }
 
 impl Process {
@@ -48,7 +50,7 @@ impl Process {
         let file = std::fs::File::options().create(true).append(true).open(&log)?;
         let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
         let child = child.with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name, child, log })
+        Ok(Self { name, child, log, has_ended: false })
     }
 
     /// Its number.
@@ -91,11 +93,13 @@ impl Process {
 
     async fn exit(&mut self, why: &str) -> anyhow::Result<ExitStatus> {
         let status = eventually(Duration::from_secs(20), async || self.child.try_wait()?.context("still running")).await;
+        self.has_ended = status.is_ok();
         status.with_context(|| format!("{} {why}:\n{}", self.name, self.log()))
     }
 
     /// SIGKILL.
     pub fn kill(mut self) -> anyhow::Result<()> {
+        self.has_ended = true;
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
@@ -106,7 +110,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        // A test that goes before it has ended what it started has failed, by a panic or an error.
+        if !self.has_ended {
             eprintln!("--- {} ---\n{}", self.name, self.log());
         }
     }

@@ -265,10 +265,8 @@ impl Session {
     }
 
     fn gate(&mut self, workspace: &str) -> &mut Gate {
-        if !self.gates.contains_key(workspace) {
-            self.gates.insert(workspace.to_owned(), Gate::new(self.config.track.max_concurrency));
-        }
-        self.gates.entry(workspace.to_owned()).or_insert_with(|| Gate::new(1))
+        let limit = self.config.track.max_concurrency;
+        self.gates.entry(workspace.to_owned()).or_insert_with(|| Gate::new(limit))
     }
 
     fn ruled(&mut self, workspace: &str) -> Arc<Ruled> {

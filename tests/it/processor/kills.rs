@@ -2,12 +2,12 @@ use std::time::{Duration, Instant};
 
 use aftersend::traffic::{Crowd, Random, SeedableRng as _, disturb};
 use aftersend_pipeline::unix_millis;
-use aftersend_tests::{Fleet, RawLog, Setup, eventually, open_transactions};
+use aftersend_tests::{Fleet, RawLog, Setup, eventually};
 use anyhow::ensure;
 use rand::Rng as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{agrees, explained};
+use super::{agrees, explained, none_hangs};
 
 /// `AFTERSEND_KILLS=300` for a longer run; `AFTERSEND_SEED` for another one.
 fn number(name: &str, default: u64) -> u64 {
@@ -85,14 +85,7 @@ async fn kill_9_of_any_processor_at_any_time_changes_nobodys_profile() -> anyhow
     }
     let seen = |what: &str| (0..3 + strangers).map(|n| fleet.log(&format!("p{n}")).matches(what).count()).sum::<usize>();
     let (assigned, revoked) = (seen("partitions assigned"), seen("partitions revoked"));
-    let profiles = setup.topics().profiles();
-    // The broker looks for transactions that are too old every ten seconds.
-    eventually(Duration::from_secs(40), async || {
-        let open = open_transactions(&setup.config, &profiles)?;
-        ensure!(open.is_empty(), "a transaction is open in {open:?}");
-        Ok(())
-    })
-    .await?;
+    none_hangs(&setup.config).await?;
     eprintln!("{} events, {} profiles written, partitions assigned {assigned} and revoked {revoked} times", log.len(), records.len());
     fleet.stop_all().await?;
     setup.finish().await

@@ -18,7 +18,7 @@ use aftersend_processor::score::{NoQuarantine, Policies, evaluate};
 use aftersend_schemas::identity::Person;
 use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::topics::Topics;
-use aftersend_tests::{RawLog, eventually, read_topic};
+use aftersend_tests::{RawLog, eventually, open_transactions, read_topic};
 use anyhow::{Context as _, ensure};
 
 /// Every committed record of `profiles`, partition by partition.
@@ -57,6 +57,17 @@ async fn agrees(config: &Config, log: &RawLog, limit: Duration) -> anyhow::Resul
             ensure!(evaluate(&ours, policy, &NoQuarantine, at) == evaluate(expected, policy, &NoQuarantine, at), "{key}");
         }
         Ok(records)
+    })
+    .await
+}
+
+/// Waits until no transaction on `profiles` is open. The broker looks for those that are too old every ten seconds.
+async fn none_hangs(config: &Config) -> anyhow::Result<()> {
+    let profiles = Topics::new(&config.kafka.topic_prefix).profiles();
+    eventually(Duration::from_secs(40), async || {
+        let open = open_transactions(config, &profiles)?;
+        ensure!(open.is_empty(), "a transaction is open in {open:?}");
+        Ok(())
     })
     .await
 }

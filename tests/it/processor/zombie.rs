@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use aftersend::traffic::{Crowd, disturb};
 use aftersend_pipeline::unix_millis;
-use aftersend_tests::{Fleet, RawLog, Setup, eventually, open_transactions};
+use aftersend_tests::{Fleet, RawLog, Setup, eventually};
 use anyhow::ensure;
 
-use super::{agrees, explained, records};
+use super::{agrees, explained, none_hangs, records};
 
 /// A processor that sleeps through its session wakes up believing that its partitions are its own, with a batch in its hands.
 #[tokio::test(flavor = "multi_thread")]
@@ -55,13 +55,7 @@ async fn a_zombie_writes_nothing_that_is_read() -> anyhow::Result<()> {
     let after = agrees(&setup.config, &log, Duration::from_secs(60)).await?;
     explained(&after, &log.reference()?)?;
     ensure!(after.len() >= before.len());
-    let profiles = setup.topics().profiles();
-    eventually(Duration::from_secs(40), async || {
-        let open = open_transactions(&setup.config, &profiles)?;
-        ensure!(open.is_empty(), "a transaction is open in {open:?}");
-        Ok(())
-    })
-    .await?;
+    none_hangs(&setup.config).await?;
     fleet.stop_all().await?;
     setup.finish().await
 }
