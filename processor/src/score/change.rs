@@ -7,6 +7,7 @@
 
 use aftersend_schemas::profile::EmailState;
 
+use super::engagement::Fading;
 use super::gates::AddressGate;
 use super::reading::{Moving, Points, RECENT_DAYS, Reading, by_score};
 use super::{CLOCK_SECONDS, DAY, Policy, Standing, seen_until};
@@ -20,16 +21,23 @@ const MARGIN: f64 = 1e-9;
 /// The earliest second after the reading at which its answers are others.
 pub(super) fn next_change(reading: &Reading<'_>, standing: &(impl Standing + ?Sized)) -> Option<i64> {
     let mut at = reading.next_moment()?;
-    loop {
-        let then = Reading::at(reading.state, reading.policy, standing, at);
-        if then.answers != reading.answers {
-            return Some(at);
-        }
+    let mut then = reading.later(standing, at);
+    while then.answers == reading.answers {
         at = then.next_moment()?;
+        then = then.later(standing, at);
     }
+    Some(at)
 }
 
 impl Reading<'_> {
+    /// The reading at a later time.
+    fn later(&self, standing: &(impl Standing + ?Sized), at: i64) -> Self {
+        if self.next_evidence().is_some_and(|comes| comes <= at) {
+            return Self::at(self.state, self.policy, standing, at);
+        }
+        Self::of(self.state, self.policy, standing, at, self.engagement.clone(), self.soft.clone())
+    }
+
     /// The earliest second from which this reading may not hold.
     fn next_moment(&self) -> Option<i64> {
         let recent = self.engagement.last_engaged.map(|(at, _)| i64::from(at) + RECENT_DAYS * DAY + 1);
@@ -77,7 +85,8 @@ impl Reading<'_> {
         let half_ends = if half { self.first_without(last, |at| self.soft.is_half_failing(self.policy, at)) } else { None };
         let soft_ends = self.soft.forgotten_at().filter(|at| *at > self.now && *at <= last);
         let class = by_score(self.points.score(), self.policy);
-        let crossing = Search { reading: self, class }.first(self.point(self.now), self.point(last));
+        let search = Search { reading: self, class, fading: self.engagement.fading(self.policy, self.now) };
+        let crossing = search.first(search.point(self.now), search.point(last));
         [half_ends, soft_ends, crossing].into_iter().flatten().min()
     }
 
@@ -92,10 +101,6 @@ impl Reading<'_> {
             if holds(middle) { before = middle } else { after = middle }
         }
         Some(after)
-    }
-
-    fn point(&self, at: i64) -> Point {
-        Point { at, moving: self.moving(at) }
     }
 }
 
@@ -114,19 +119,26 @@ struct Point {
 struct Search<'r> {
     reading: &'r Reading<'r>,
     class: EmailState,
+    fading: Fading,
 }
 
 impl Search<'_> {
+    /// Right up to rounding, which the margin covers.
+    fn point(&self, at: i64) -> Point {
+        let Reading { engagement, soft, policy, .. } = self.reading;
+        Point { at, moving: Moving::with_mass(self.fading.mass(engagement, policy, at), at, engagement, soft, policy) }
+    }
+
     /// The first second after `from`, up to `to`, at which the score makes another state than at `from`.
     fn first(&self, from: Point, to: Point) -> Option<i64> {
         if from.at >= to.at || self.is_passed_over(&from, &to) {
             return None;
         }
         if to.at - from.at == 1 {
-            let points = self.points(&to.moving);
+            let points = self.points(&self.reading.moving(to.at));
             return (by_score(points.score(), self.policy()) != self.class).then_some(to.at);
         }
-        let middle = self.reading.point(from.at + (to.at - from.at) / 2);
+        let middle = self.point(from.at + (to.at - from.at) / 2);
         self.first(from, middle).or_else(|| self.first(middle, to))
     }
 

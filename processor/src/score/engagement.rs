@@ -17,6 +17,8 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    const ALL: [Self; 3] = [Self::Opened, Self::Clicked, Self::Converted];
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Opened => "opened",
@@ -105,27 +107,30 @@ impl<'s> Engagement<'s> {
 
     /// Decayed answers, each mail up to a cap. For the same evidence it never grows.
     pub(super) fn mass(&self, policy: &Policy, now: i64) -> f64 {
-        let score = &policy.rules.score;
+        self.sum(policy, now, |_, answer, at| weight(policy, answer, now - i64::from(at)))
+    }
+
+    /// The mass at many times from `now` on.
+    pub(super) fn fading(&self, policy: &Policy, now: i64) -> Fading {
+        let weights = self.answers.iter().map(|(_, answer, at)| weight(policy, *answer, now - i64::from(*at)));
+        Fading { from: now, weights: weights.collect() }
+    }
+
+    fn sum(&self, policy: &Policy, now: i64, weight: impl Fn(usize, Answer, u32) -> f64) -> f64 {
+        let cap = policy.rules.score.mail_cap;
         let mut sum = 0.0;
         let mut of_mail = 0.0;
         let mut mail = None;
-        for (message, answer, at) in &self.answers {
+        for (place, (message, answer, at)) in self.answers.iter().enumerate() {
             if mail != Some(*message) {
-                sum += f64::min(of_mail, score.mail_cap);
+                sum += f64::min(of_mail, cap);
                 (mail, of_mail) = (Some(*message), 0.0);
             }
-            let age = now - i64::from(*at);
-            if age > ANSWER_DAYS * DAY {
-                continue;
+            if now - i64::from(*at) <= ANSWER_DAYS * DAY {
+                of_mail += weight(place, *answer, *at);
             }
-            let (weight, half_life) = match answer {
-                Answer::Converted => (score.conversion_weight, score.conversion_half_life_days),
-                Answer::Clicked => (score.click_weight, score.click_half_life_days),
-                Answer::Opened => (score.open_weight, score.open_half_life_days),
-            };
-            of_mail += weight * decayed(age, half_life);
         }
-        sum + f64::min(of_mail, score.mail_cap)
+        sum + f64::min(of_mail, cap)
     }
 
     /// Mails delivered since a time.
@@ -156,6 +161,46 @@ impl<'s> Engagement<'s> {
     /// Times of clicks and conversions, in no order.
     pub(super) fn answered(&self) -> &[u32] {
         &self.answered
+    }
+}
+
+/// What answers weigh at one time. What they will weigh follows by one factor for each kind, equal to the mass up to rounding.
+pub(super) struct Fading {
+    from: i64,
+    weights: SmallVec<[f64; 16]>,
+}
+
+impl Fading {
+    /// The mass of the same answers at a later time.
+    pub(super) fn mass(&self, engagement: &Engagement<'_>, policy: &Policy, at: i64) -> f64 {
+        let factors = Answer::ALL.map(|answer| decayed(at - self.from, half_life(policy, answer)));
+        engagement.sum(policy, at, |place, answer, answered_at| {
+            // What is dated ahead does not fade until then.
+            if i64::from(answered_at) > self.from {
+                weight(policy, answer, at - i64::from(answered_at))
+            } else {
+                self.weights[place] * factors[answer as usize]
+            }
+        })
+    }
+}
+
+fn weight(policy: &Policy, answer: Answer, age: i64) -> f64 {
+    let score = &policy.rules.score;
+    let fresh = match answer {
+        Answer::Opened => score.open_weight,
+        Answer::Clicked => score.click_weight,
+        Answer::Converted => score.conversion_weight,
+    };
+    fresh * decayed(age, half_life(policy, answer))
+}
+
+fn half_life(policy: &Policy, answer: Answer) -> f64 {
+    let score = &policy.rules.score;
+    match answer {
+        Answer::Opened => score.open_half_life_days,
+        Answer::Clicked => score.click_half_life_days,
+        Answer::Converted => score.conversion_half_life_days,
     }
 }
 

@@ -63,12 +63,11 @@ pub(super) struct Points {
 
 impl Moving {
     pub(super) fn at(now: i64, engagement: &Engagement<'_>, soft: &Soft, policy: &Policy) -> Self {
-        Self {
-            soft: soft.weight(policy, now),
-            mass: engagement.mass(policy, now),
-            delivered: engagement.delivered_90d(now),
-            unanswered: engagement.unanswered(now),
-        }
+        Self::with_mass(engagement.mass(policy, now), now, engagement, soft, policy)
+    }
+
+    pub(super) fn with_mass(mass: f64, now: i64, engagement: &Engagement<'_>, soft: &Soft, policy: &Policy) -> Self {
+        Self { soft: soft.weight(policy, now), mass, delivered: engagement.delivered_90d(now), unanswered: engagement.unanswered(now) }
     }
 }
 
@@ -110,8 +109,20 @@ pub(super) fn by_score(score: u8, policy: &Policy) -> EmailState {
 impl<'s> Reading<'s> {
     pub(super) fn at(state: &'s State, policy: &'s Policy, standing: &(impl Standing + ?Sized), now: i64) -> Self {
         let seen_until = seen_until(now);
-        let engagement = Engagement::read(state, policy, seen_until);
-        let soft = Soft::read(state, policy, now, seen_until);
+        let (engagement, soft) = (Engagement::read(state, policy, seen_until), Soft::read(state, policy, now, seen_until));
+        Self::of(state, policy, standing, now, engagement, soft)
+    }
+
+    /// From what was already read of the state.
+    pub(super) fn of(
+        state: &'s State,
+        policy: &'s Policy,
+        standing: &(impl Standing + ?Sized),
+        now: i64,
+        engagement: Engagement<'s>,
+        soft: Soft,
+    ) -> Self {
+        let seen_until = seen_until(now);
         let gate = AddressGate::read(state, policy, standing, now, seen_until);
         let complaint = gates::complaint(state);
         let unsubscribed_at = gates::unsubscribed_at(state, seen_until);
