@@ -123,6 +123,7 @@ pub const TABLES: [Table; 5] = [
             ("at", MILLIS),
             ("status", "UInt16"),
             ("latency_ms", NUMBER),
+            ("error", TEXT),
             ("evidence_received_at", MILLIS),
             ("src_topic", WORD),
             ("src_partition", NUMBER),

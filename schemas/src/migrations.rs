@@ -21,6 +21,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 1, name: "0001_tables.sql", sql: include_str!("../clickhouse/0001_tables.sql") },
     Migration { number: 2, name: "0002_counts.sql", sql: include_str!("../clickhouse/0002_counts.sql") },
     Migration { number: 3, name: "0003_audits.sql", sql: include_str!("../clickhouse/0003_audits.sql") },
+    Migration { number: 4, name: "0004_call_errors.sql", sql: include_str!("../clickhouse/0004_call_errors.sql") },
 ];
 
 /// Views, replaced by every `migrate`: they hold nothing, and a view keeps the columns it was made with.

@@ -214,6 +214,8 @@ pub struct TrackCallRow<'a> {
     pub status: u16,
     /// Milliseconds to the answer.
     pub latency_ms: u32,
+    /// Why it was refused, in the API's words.
+    pub error: &'a str,
     /// Arrival of the evidence, Unix milliseconds; 0 if unknown.
     pub evidence_received_at: i64,
     /// Topic of the record.

@@ -290,6 +290,7 @@ impl Table for TrackCalls {
                 at: call.at,
                 status: call.status,
                 latency_ms: call.latency_ms,
+                error: &call.error,
                 evidence_received_at: call.received_at,
                 src_topic: &record.topic,
                 src_partition: partition(record),
