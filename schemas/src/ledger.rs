@@ -9,6 +9,32 @@ use crate::versioned::{DecodeError, Format};
 
 pub(crate) const FORMAT: Format = Format::new("ledger record", 2);
 
+/// What is written to a person, without the prefix, in the order of the documentation.
+pub const ATTRIBUTES: [&str; 22] = [
+    "email_score",
+    "email_state",
+    "email_deliverable",
+    "email_promotional_ok",
+    "email_transactional_ok",
+    "email_cadence",
+    "best_channel",
+    "best_channel_reason",
+    "reason",
+    "deliverability_as_of",
+    "policy_version",
+    "email_bounced",
+    "email_bounced_at",
+    "last_bounce_delivery_id",
+    "spam_complaint",
+    "spam_complaint_at",
+    "complaint_count",
+    "unsubscribed_at",
+    "last_email_click_at",
+    "last_email_engaged_at",
+    "last_email_metric",
+    "email_engaged_30d",
+];
+
 /// An attribute's value as the Track API takes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttributeValue {

@@ -11,7 +11,7 @@ use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::profile::{Cadence, Cause, Channel, ChannelReason, EmailState, Evaluation, Facts, Grounds, ProfileRecord, Verdict};
 use aftersend_schemas::topics::partition_of;
 use aftersend_schemas::track_call::{Phase, TrackCall};
-use aftersend_sinks::track::wanted_attributes;
+use aftersend_sinks::track::{Names, wanted_attributes};
 use aftersend_tests::{Process, Service, Setup, binary, eventually, read_topic};
 use anyhow::{Context as _, ensure};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -117,7 +117,9 @@ async fn the_workspace_ends_as_wanted_whatever_the_api_answers_and_however_often
 
     setup.track_api.misbehave(Some((6, 8)));
     setup.launch_with(Service::Track, &variables)?;
-    let mut second = Some(second_replica(&setup, &variables)?);
+    // One of them sends batches.
+    let batching = [variables[0], ("AFTERSEND__TRACK__BATCH", "true")];
+    let mut second = Some(second_replica(&setup, &batching)?);
     let changes: i64 = 20_000;
     let per_wave: i64 = 1_000;
     let began = Instant::now();
@@ -142,7 +144,7 @@ async fn the_workspace_ends_as_wanted_whatever_the_api_answers_and_however_often
         }
         if wave % 2 == 1 || wave % 5 == 0 {
             second.take().context("it runs")?.kill()?;
-            second = Some(second_replica(&setup, &variables)?);
+            second = Some(second_replica(&setup, &batching)?);
         }
         match wave {
             6 => setup.track_api.answer_with(Some(401)),
@@ -158,13 +160,14 @@ async fn the_workspace_ends_as_wanted_whatever_the_api_answers_and_however_often
         let id = &profile.person.id;
         profile.evaluation.verdict.is_some() && !id.starts_with("vip") && (!id.starts_with("grey") || is_complaint(profile))
     };
+    let names = Names::new(&setup.config.track);
     eventually(Duration::from_secs(60), async || {
         let people = setup.track_api.people();
         for (id, profile) in &last {
             let kept = people.get(id).with_context(|| format!("{id} is not known"))?;
             ensure!(kept.suppressed == wants_suppress(profile), "{id}: {kept:?} instead of {profile:?}");
             if !kept.suppressed {
-                let mut wanted = json!(wanted_attributes(profile, "aftersend_"));
+                let mut wanted = json!(wanted_attributes(profile, &names));
                 wanted["_update"] = true.into();
                 wanted["_timestamp"] = profile.as_of.into();
                 ensure!(json!(kept.attributes) == wanted, "{id}: {:?} instead of {wanted:?}", kept.attributes);
@@ -182,7 +185,9 @@ async fn the_workspace_ends_as_wanted_whatever_the_api_answers_and_however_often
 
     let asked = setup.track_api.asked();
     in_order(&asked, &last, wants_suppress)?;
-    within_budget(&asked)?;
+    let requests: Vec<&Asked> = asked.chunk_by(|one, other| one.request == other.request).filter_map(<[_]>::first).collect();
+    assert!(requests.len() < asked.len(), "nothing was sent in batches");
+    within_budget(&requests)?;
     let suppressed = last.values().filter(|profile| wants_suppress(profile)).count();
     assert!(suppressed > 300, "{suppressed} people were to be suppressed");
 
@@ -220,7 +225,7 @@ async fn the_workspace_ends_as_wanted_whatever_the_api_answers_and_however_often
     })
     .await?;
     assert_eq!(setup.track_api.asked().len(), asked.len(), "nobody was called again");
-    eprintln!("{} calls, {suppressed} suppressed, {:.0} s", asked.len(), began.elapsed().as_secs_f64());
+    eprintln!("{} calls in {} requests, {suppressed} suppressed, {:.0} s", asked.len(), requests.len(), began.elapsed().as_secs_f64());
     setup.finish().await
 }
 
@@ -256,7 +261,7 @@ fn in_order(
 }
 
 /// Within any second.
-fn within_budget(asked: &[Asked]) -> anyhow::Result<()> {
+fn within_budget(asked: &[&Asked]) -> anyhow::Result<()> {
     let mut most = 0;
     let mut first = 0;
     for (index, call) in asked.iter().enumerate() {
@@ -265,8 +270,8 @@ fn within_budget(asked: &[Asked]) -> anyhow::Result<()> {
         }
         most = most.max(index - first + 1);
     }
-    eprintln!("at most {most} calls in a second, of {BUDGET}");
-    ensure!(most <= BUDGET + BURST, "{most} calls within a second");
+    eprintln!("at most {most} requests in a second, of {BUDGET}");
+    ensure!(most <= BUDGET + BURST, "{most} requests within a second");
     Ok(())
 }
 
@@ -397,5 +402,61 @@ async fn what_the_api_refuses_is_kept_with_its_words_and_tried_again_only_when_i
     .await?;
     let asked: Vec<u16> = setup.track_api.asked().iter().map(|asked| asked.status).collect();
     assert!(asked == [400, 200], "{asked:?}");
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_only_what_was_refused_is_kept_apart_and_a_batch_that_is_refused_whole_is_sent_one_by_one() -> anyhow::Result<()> {
+    let mut setup = Setup::tracking("batch = true\n", "[policy]\nhold_hard_bounce = \"0s\"\n").await?;
+    let profiles = Profiles::new(&setup)?;
+    setup.track_api.refuse(Some("bad"));
+    let people = |prefix: &str| (0..40).map(|number| profile(&format!("{prefix}-{number}"), 1, None)).collect::<Vec<_>>();
+    profiles.write(&[people("u"), people("bad")].concat()).await?;
+    setup.start(Service::Track).await?;
+    let in_step = async |answered: f64| {
+        let calls = async |result: &str| {
+            setup.metric(Service::Track, &format!("aftersend_track_calls_total{{call=\"identify\",result=\"{result}\"")).await
+        };
+        let found = calls("acknowledged").await? + calls("refused").await?;
+        ensure!(found == answered, "{found} of {answered} calls are answered");
+        ensure!(setup.metric(Service::Track, "aftersend_track_open_people").await? == 0.0);
+        Ok(())
+    };
+    eventually(Duration::from_secs(20), async || in_step(80.0).await).await?;
+    let asked = setup.track_api.asked();
+    assert_eq!(asked.len(), 80, "each once");
+    let requests = setup.metric(Service::Track, "aftersend_track_requests_total").await?;
+    assert!(requests < 40.0, "{requests} requests for 80 calls");
+    assert_eq!(asked.last().map(|asked| asked.request as f64), Some(requests));
+    assert!(people("u").iter().all(|profile| setup.track_api.people().contains_key(&profile.person.id)));
+    assert_eq!(setup.metric(Service::Track, "aftersend_track_calls_total{call=\"identify\",result=\"refused\"}").await?, 40.0);
+    let status: serde_json::Value = serde_json::from_str(&operator(&setup, &["status", "bad-7", "--json"])?)?;
+    let last = status["calls"].as_array().and_then(|calls| calls.last()).context("calls")?;
+    assert_eq!((&last["phase"], &last["error"]), (&json!("refused"), &json!("attributes; too long for …; invalid")), "{status}");
+
+    setup.track_api.answer_with(Some(413));
+    profiles.write(&people("v")).await?;
+    let refused = "aftersend_track_calls_total{call=\"identify\",result=\"refused\"}";
+    eventually(Duration::from_secs(20), async || {
+        ensure!(setup.metric(Service::Track, refused).await? == 80.0);
+        in_step(120.0).await
+    })
+    .await?;
+    assert!(setup.metric(Service::Track, "aftersend_track_calls_total{call=\"identify\",result=\"split\"}").await? > 1.0);
+    setup.track_api.answer_with(None);
+
+    // A suppress goes alone, after its identify.
+    let now = unix_millis();
+    let bounced = Verdict { cause: Cause::HardBounce, at: now / 1000, received_at: now };
+    profiles.write(&(0..20).map(|number| profile(&format!("u-{number}"), 2, Some(bounced.clone()))).collect::<Vec<_>>()).await?;
+    eventually(Duration::from_secs(20), async || {
+        ensure!((0..20).all(|number| setup.track_api.people().get(&format!("u-{number}")).is_some_and(|kept| kept.suppressed)));
+        in_step(140.0).await
+    })
+    .await?;
+    let asked = setup.track_api.asked();
+    let suppresses = asked.iter().filter(|asked| asked.call == "suppress");
+    assert!(suppresses.clone().all(|suppress| asked.iter().filter(|other| other.request == suppress.request).count() == 1));
+    assert_eq!(suppresses.count(), 20);
     setup.finish().await
 }

@@ -19,10 +19,12 @@ use serde_json::{Map, Value, json};
 pub struct Asked {
     /// `identify`, `suppress`, `unsuppress`, or method and path of anything else.
     pub call: String,
-    /// The person as addressed in the path, decoded.
+    /// The person as addressed in the path, decoded; `cio_...` also in a batch.
     pub person: String,
-    /// The body.
+    /// The body; of a batch the attributes of the person.
     pub body: Value,
+    /// The number of the request: those of a batch share one.
+    pub request: u64,
     /// Unix milliseconds.
     pub at: i64,
     /// What was answered; 0 if the connection was broken off.
@@ -60,6 +62,9 @@ struct Shared {
     status: Option<u16>,
     /// How many percent of the answers are bad ones.
     bad: Option<(StdRng, u32)>,
+    /// Calls for people whose id begins with this are refused: alone with 400, in a batch with 207.
+    refused: Option<String>,
+    requests: u64,
 }
 
 /// A way to answer.
@@ -121,6 +126,11 @@ impl TrackApi {
     /// So many percent of the answers are late, broken off, 429 or 5xx from now on, the same for the same seed; `None` for none.
     pub fn misbehave(&self, percent_and_seed: Option<(u32, u64)>) {
         lock(&self.shared).bad = percent_and_seed.map(|(percent, seed)| (StdRng::seed_from_u64(seed), percent));
+    }
+
+    /// Refuses every call for people whose id begins with this from now on; `None` for nobody.
+    pub fn refuse(&self, prefix: Option<&str>) {
+        lock(&self.shared).refused = prefix.map(str::to_owned);
     }
 
     /// Calls by person, in order.
@@ -197,21 +207,27 @@ async fn answer(shared: web::Data<Arc<Mutex<Shared>>>, request: HttpRequest, bod
     // The raw path: a decoded slash would look like another path.
     let raw = request.uri().path();
     let customer = raw.strip_prefix("/api/v1/customers/").unwrap_or_default();
-    let posted = |call: &str| customer.strip_suffix(call).and_then(|person| person.strip_suffix('/'));
-    let (call, encoded) = match *request.method() {
-        Method::POST => match (posted("suppress"), posted("unsuppress")) {
-            (Some(person), _) => ("suppress".to_owned(), person),
-            (_, Some(person)) => ("unsuppress".to_owned(), person),
-            _ => (format!("POST {path}"), customer),
-        },
-        Method::PUT if !customer.contains('/') => ("identify".to_owned(), customer),
-        ref method => (format!("{method} {path}"), customer),
-    };
-    let person = percent_encoding::percent_decode_str(encoded).decode_utf8_lossy().into_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let posted = |call: &str| customer.strip_suffix(call).and_then(|person| person.strip_suffix('/'));
+    let decoded = |encoded: &str| percent_encoding::percent_decode_str(encoded).decode_utf8_lossy().into_owned();
+    let is_batch = raw == "/api/v2/batch" && *request.method() == Method::POST;
+    let calls: Vec<(String, String, Value)> = match *request.method() {
+        _ if is_batch => body["batch"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(item).collect(),
+        Method::POST => match (posted("suppress"), posted("unsuppress")) {
+            (Some(person), _) => vec![("suppress".to_owned(), decoded(person), body)],
+            (_, Some(person)) => vec![("unsuppress".to_owned(), decoded(person), body)],
+            _ => vec![(format!("POST {path}"), decoded(customer), body)],
+        },
+        Method::PUT if !customer.contains('/') => vec![("identify".to_owned(), decoded(customer), body)],
+        ref method => vec![(format!("{method} {path}"), decoded(customer), body)],
+    };
+    let first = calls.first().map(|(_, person, _)| person.clone()).unwrap_or_default();
+    let mut errors = Vec::new();
     let manner = {
         let mut shared = lock(&shared);
         let manner = shared.manner();
+        shared.requests += 1;
+        let number = shared.requests;
         let (status, is_done) = match manner {
             Manner::Plain(status) => (status, status == 200),
             Manner::Slow => (200, true),
@@ -219,14 +235,25 @@ async fn answer(shared: web::Data<Arc<Mutex<Shared>>>, request: HttpRequest, bod
             Manner::Reset => (0, false),
             Manner::DoneAndReset | Manner::Half => (0, true),
         };
-        if is_done {
-            shared.act(&call, &person, &body);
+        for (index, (call, person, body)) in calls.into_iter().enumerate() {
+            let is_refused = shared.refused.as_ref().is_some_and(|prefix| person.starts_with(prefix));
+            if is_refused {
+                let message = format!("too long for {person}");
+                errors.push(json!({"batch_index": index, "reason": "invalid", "field": "attributes", "message": message}));
+            } else if is_done {
+                shared.act(&call, &person, &body);
+            }
+            let status = if is_refused { 400 } else { status };
+            shared.asked.push(Asked { call, person, body, request: number, at: unix_millis(), status });
         }
-        shared.asked.push(Asked { call, person: person.clone(), body, at: unix_millis(), status });
         manner
     };
+    if !errors.is_empty() {
+        let status = if is_batch { StatusCode::MULTI_STATUS } else { StatusCode::BAD_REQUEST };
+        return HttpResponse::build(status).json(json!({"errors": errors}));
+    }
     match manner {
-        Manner::Plain(400) => HttpResponse::BadRequest().json(json!({"meta": {"errors": [format!("attribute too long for {person}")]}})),
+        Manner::Plain(400) => HttpResponse::BadRequest().json(json!({"meta": {"errors": [format!("attribute too long for {first}")]}})),
         Manner::Plain(status @ 300..=399) => {
             let status = StatusCode::from_u16(status).unwrap_or_default();
             HttpResponse::build(status).insert_header(("location", "https://track-eu.customer.io/")).finish()
@@ -248,4 +275,18 @@ async fn answer(shared: web::Data<Arc<Mutex<Shared>>>, request: HttpRequest, bod
             HttpResponse::Ok().streaming(half)
         }
     }
+}
+
+/// A call of a batch: what, who, and the attributes as a call alone would send them.
+fn item(item: &Value) -> (String, String, Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let person = match &item["identifiers"]["cio_id"] {
+        Value::String(id) => format!("cio_{id}"),
+        _ => text(item["identifiers"].as_object().and_then(|ids| ids.values().next()).unwrap_or(&Value::Null)),
+    };
+    let mut attributes = item["attributes"].clone();
+    if attributes.is_object() {
+        attributes["_timestamp"] = item["timestamp"].clone();
+    }
+    (text(&item["action"]), person, attributes)
 }

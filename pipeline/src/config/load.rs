@@ -148,6 +148,18 @@ mod tests {
             ("[clickhouse]\ncluster = \"a b\"", &[], "clickhouse.cluster = \"a b\": use letters"),
             ("[clickhouse]\ntables = [\"raw\"]", &[], "clickhouse.tables = \"raw\": use some of message_outcomes, raw_events, profiles"),
             ("[clickhouse]\ntables = []", &[], "clickhouse.tables: name at least one table"),
+            (
+                "[track.attribute_names]\nscore = \"s\"",
+                &[],
+                "track.attribute_names.score = \"s\": is no attribute: use one of email_score, ",
+            ),
+            ("[track.attribute_names]\nreason = \"email\"", &[], "track.attribute_names.reason = \"email\": is a name that Customer.io"),
+            ("[track.attribute_names]\nreason = \"a\\tb\"", &[], "track.attribute_names.reason = \"a\\tb\": use at most 150"),
+            (
+                "[track.attribute_names]\nreason = \"aftersend_email_state\"",
+                &[],
+                "track.attribute_names = \"aftersend_email_state\": is the name of two attributes",
+            ),
             ("[clickhouse.retention]\nraw_events = \"40d\"", &[], "clickhouse.retention.raw_events = \"1month"),
             (
                 "[clickhouse.retention]\nraw_events = \"6d\"",

@@ -1,12 +1,29 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aftersend_schemas::ledger::ATTRIBUTES;
 use serde::Deserialize;
 
 use super::{ConfigError, Region, Secret, Span, socket_address};
 
+/// Bytes that Customer.io allows.
+const MAX_NAME: usize = 150;
+/// Names by which Customer.io knows people and their consent, or which change what a call does.
+const RESERVED: [&str; 11] = [
+    "id",
+    "email",
+    "phone",
+    "cio_id",
+    "created_at",
+    "anonymous_id",
+    "unsubscribed",
+    "cio_subscription_preferences",
+    "cio_relationships",
+    "_update",
+    "_timestamp",
+];
 const MAX_COALESCE: Duration = Duration::from_secs(3_600);
 
 /// `[track]`. The credentials here serve the workspace `default`; `[track.workspaces.NAME]` those of the others. A workspace without any gets no call.
@@ -33,6 +50,9 @@ pub struct Track {
     pub max_requests_per_second: u32,
     /// Requests at a time to one workspace's API, at most: fewer while it struggles. Default: 64.
     pub max_concurrency: u16,
+    /// Whether identify calls go many at a time, to `/api/v2/batch`. Default: false, for Customer.io does not say whether that honours `_update`: it may
+    /// make people anew who were deleted.
+    pub batch: bool,
     /// How long a change of the score waits for more of them. Complaints, consent and bounces do not wait. Default: 1m.
     pub coalesce: Span,
     /// More people of a workspace and cause to be suppressed within an hour than this, over all replicas, stop that lane until `aftersend track release`.
@@ -42,6 +62,8 @@ pub struct Track {
     pub max_irreversible_share: f64,
     /// First part of the name of every attribute. Default: aftersend_.
     pub attribute_prefix: String,
+    /// Other names for single attributes, by their names without the prefix; an empty name leaves one out.
+    pub attribute_names: BTreeMap<String, String>,
     /// Where `/livez`, `/readyz` and `/metrics` are served. Default: 127.0.0.1:9104.
     pub admin: String,
 }
@@ -88,10 +110,12 @@ impl Default for Track {
             workspaces: BTreeMap::new(),
             max_requests_per_second: 100,
             max_concurrency: 64,
+            batch: false,
             coalesce: Span(Duration::from_secs(60)),
             max_irreversible_per_hour: 5_000,
             max_irreversible_share: 0.005,
             attribute_prefix: "aftersend_".into(),
+            attribute_names: BTreeMap::new(),
             admin: "127.0.0.1:9104".into(),
         }
     }
@@ -149,7 +173,42 @@ impl Track {
         if self.attribute_prefix.is_empty() || self.attribute_prefix.len() > 100 || !self.attribute_prefix.chars().all(legal) {
             return Err(ConfigError::value("track.attribute_prefix", &self.attribute_prefix, "use 1 to 100 letters, digits and '_'"));
         }
+        self.validate_names()
+    }
+
+    fn validate_names(&self) -> Result<(), ConfigError> {
+        let mut taken = BTreeSet::new();
+        for (ours, theirs) in &self.attribute_names {
+            let key = format!("track.attribute_names.{ours}");
+            if !ATTRIBUTES.contains(&ours.as_str()) {
+                return Err(ConfigError::value(key, theirs, format!("is no attribute: use one of {}", ATTRIBUTES.join(", "))));
+            }
+            if RESERVED.contains(&theirs.as_str()) {
+                return Err(ConfigError::value(key, theirs, "is a name that Customer.io gives a meaning: use another"));
+            }
+            let legal = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);
+            if theirs.len() > MAX_NAME || !theirs.chars().all(legal) {
+                return Err(ConfigError::value(
+                    key,
+                    theirs,
+                    "use at most 150 letters, digits, '_', '-', '.' and spaces, or \"\" to leave it out",
+                ));
+            }
+        }
+        for name in ATTRIBUTES.iter().filter_map(|ours| self.attribute_name(ours)) {
+            if let Some(name) = taken.replace(name) {
+                return Err(ConfigError::value("track.attribute_names", name, "is the name of two attributes: give one of them another"));
+            }
+        }
         Ok(())
+    }
+
+    /// What one of [`ATTRIBUTES`] is called at Customer.io; nothing if it is left out.
+    pub fn attribute_name(&self, ours: &str) -> Option<String> {
+        match self.attribute_names.get(ours) {
+            Some(theirs) => (!theirs.is_empty()).then(|| theirs.clone()),
+            None => Some(format!("{}{ours}", self.attribute_prefix)),
+        }
     }
 
     /// [`Track::max_irreversible_share`] in millionths.

@@ -1,9 +1,12 @@
 //! What an answer of the Track API means: the one table.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
+
+use super::gate::Health;
 
 /// The longest wait that an answer may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -21,22 +24,78 @@ pub(super) enum Answer {
     Retry(String, Option<Duration>),
     /// Nothing will be accepted until somebody mends the credentials or the region.
     Stop(u16),
+    /// A batch was refused whole, or nobody can tell what of it was: each of its items is to be sent alone.
+    Split(u16),
+}
+
+impl Answer {
+    /// What it says of the API.
+    pub(super) fn health(&self) -> Health {
+        match self {
+            Self::Acknowledged(_) | Self::Refused(..) | Self::Split(_) => Health::Well,
+            Self::Retry(_, wait) => Health::Struggling(*wait),
+            Self::Stop(_) => Health::Stopped,
+        }
+    }
 }
 
 /// | status | meaning |
 /// |---|---|
-/// | 2xx | acknowledged |
+/// | 207 | refused, if errors are listed |
+/// | other 2xx | acknowledged |
 /// | 3xx | stop: the other region, or not the Track API |
 /// | 401, 403 | stop: the credentials |
 /// | 408, 425, 429, 5xx | again, after `Retry-After` if it is given |
 /// | other 4xx | refused |
-pub(super) fn classify(status: StatusCode, retry_after: Option<Duration>, words: impl FnOnce() -> String) -> Answer {
+///
+/// `secrets` are left out of the API's words.
+pub(super) fn classify(status: StatusCode, retry_after: Option<Duration>, body: &[u8], secrets: &[&str]) -> Answer {
     match status.as_u16() {
+        207 => match of_items(body, 1) {
+            Some(errors) if errors.is_empty() => Answer::Acknowledged(207),
+            Some(errors) => Answer::Refused(207, errors.values().map(|error| words(error, secrets)).collect()),
+            None => Answer::Retry("207 without a list of errors".into(), retry_after),
+        },
         200..=299 => Answer::Acknowledged(status.as_u16()),
         408 | 425 | 429 | 500..=599 => Answer::Retry(status.to_string(), retry_after),
         code @ (300..=399 | 401 | 403) => Answer::Stop(code),
-        code => Answer::Refused(code, words()),
+        code => Answer::Refused(code, words(&serde_json::from_slice(body).unwrap_or_default(), secrets)),
     }
+}
+
+/// What an answer to a batch means for each of its items, given what is secret of each: the errors of a 207 are of the items that they number, all others
+/// were accepted; any other answer is that of all.
+pub(super) fn classify_items(status: StatusCode, retry_after: Option<Duration>, body: &[u8], secrets: &[[&str; 4]]) -> Vec<Answer> {
+    let code = status.as_u16();
+    if code == 207
+        && let Some(errors) = of_items(body, secrets.len())
+    {
+        let answer = |(index, secrets): (usize, &[&str; 4])| match errors.get(&index) {
+            Some(error) => Answer::Refused(code, words(error, secrets)),
+            None => Answer::Acknowledged(code),
+        };
+        return secrets.iter().enumerate().map(answer).collect();
+    }
+    let answer = match classify(status, retry_after, b"", &[]) {
+        Answer::Refused(..) => Answer::Split(code),
+        _ if code == 207 => Answer::Split(code),
+        answer => answer,
+    };
+    vec![answer; secrets.len()]
+}
+
+/// The errors of a 207 by the index of their item; nothing if there is an error of which nobody can tell whose it is.
+fn of_items(body: &[u8], items: usize) -> Option<BTreeMap<usize, Value>> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let mut errors: BTreeMap<usize, Value> = BTreeMap::new();
+    for error in body.get("errors")?.as_array()? {
+        let index = usize::try_from(error.get("batch_index")?.as_u64()?).ok().filter(|index| *index < items)?;
+        match errors.entry(index).or_insert_with(|| Value::Array(Vec::new())) {
+            Value::Array(all) => all.push(error.clone()),
+            _ => return None,
+        }
+    }
+    Some(errors)
 }
 
 /// `Retry-After` in seconds or as a date, within limits.
@@ -49,10 +108,9 @@ pub(super) fn retry_after(text: &str) -> Option<Duration> {
 }
 
 /// The reasons in an error's body, without what identifies anybody: `secrets` and everything that looks like an address are left out.
-pub(super) fn words(body: &[u8], secrets: &[&str]) -> String {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+fn words(body: &Value, secrets: &[&str]) -> String {
     let mut found = Vec::new();
-    collect(&body, &mut found);
+    collect(body, &mut found);
     let mut text = found.join("; ");
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "…");
@@ -77,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_answer_has_one_meaning() {
-        let classified = |code: u16| classify(StatusCode::from_u16(code).unwrap(), None, String::new);
+        let classified = |code: u16| classify(StatusCode::from_u16(code).unwrap(), None, b"", &[]);
         for code in [200, 202, 204] {
             assert_eq!(classified(code), Answer::Acknowledged(code));
         }
@@ -93,6 +151,40 @@ mod tests {
     }
 
     #[test]
+    fn of_a_batch_each_item_has_its_own_answer() {
+        let secrets = [["u-1", "u-1", "key", "site"], ["u-2", "u-2", "key", "site"], ["u-3", "u-3", "key", "site"]];
+        let classified = |code: u16, body: &str| classify_items(StatusCode::from_u16(code).unwrap(), None, body.as_bytes(), &secrets);
+        let partly = r#"{"errors":[{"batch_index":1,"message":"no u-2"},{"batch_index":1,"message":"too long"},{"batch_index":2,"reason":"bad key"}]}"#;
+        let answers = [Answer::Acknowledged(207), Answer::Refused(207, "no …; too long".into()), Answer::Refused(207, "bad …".into())];
+        assert_eq!(classified(207, partly), answers);
+        assert_eq!(classified(207, r#"{"errors":[]}"#), vec![Answer::Acknowledged(207); 3]);
+        assert_eq!(classified(200, r#"{"errors":[{"batch_index":1}]}"#), vec![Answer::Acknowledged(200); 3]);
+        for whose in [
+            r#"{"errors":[{"batch_index":3}]}"#,
+            r#"{"errors":[{"batch_index":-1}]}"#,
+            r#"{"errors":[{}]}"#,
+            r#"{"errors":1}"#,
+            "{}",
+            "<html>",
+        ] {
+            assert_eq!(classified(207, whose), vec![Answer::Split(207); 3], "{whose}");
+        }
+        for code in [400, 404, 413, 422] {
+            assert_eq!(classified(code, partly), vec![Answer::Split(code); 3]);
+        }
+        assert_eq!(classified(401, ""), vec![Answer::Stop(401); 3]);
+        assert!(classified(503, "").iter().all(|answer| matches!(answer, Answer::Retry(..))));
+    }
+
+    #[test]
+    fn a_207_about_one_call_is_a_refusal_if_it_lists_an_error() {
+        let classified = |body: &str| classify(StatusCode::MULTI_STATUS, None, body.as_bytes(), &["u-1"]);
+        assert_eq!(classified(r#"{"errors":[{"batch_index":0,"message":"no u-1"}]}"#), Answer::Refused(207, "no …".into()));
+        assert_eq!(classified(r#"{"errors":[]}"#), Answer::Acknowledged(207));
+        assert!(matches!(classified("<html>"), Answer::Retry(..)));
+    }
+
+    #[test]
     fn a_wait_that_is_asked_for_is_kept_within_limits() {
         assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
         assert_eq!(retry_after("86400"), Some(MAX_RETRY_AFTER));
@@ -102,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_apis_words_are_kept_without_what_identifies_anybody() {
-        let kept = |body: &str| words(body.as_bytes(), &["u-1", "secret"]);
+        let kept = |body: &str| words(&serde_json::from_str(body).unwrap_or_default(), &["u-1", "secret"]);
         assert_eq!(
             kept(r#"{"meta":{"errors":["name too long","customer u-1 (a@b.example) unknown"]}}"#),
             "name too long; customer … … unknown"

@@ -5,12 +5,14 @@ use std::time::Duration;
 use aftersend_pipeline::config::TrackCredentials;
 use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::track_call::Call;
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, RequestBuilder, redirect};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, classify, retry_after, words};
+use super::answer::{Answer, classify, classify_items, retry_after};
+use super::batch::attributes;
 use super::plan::Planned;
 
 /// Everything but letters, digits and `-._~`: a raw `/` or `+` would address somebody else and still be answered 200.
@@ -77,28 +79,37 @@ impl Api {
         let customer = self.customer(person);
         let request = match planned.call {
             Call::Identify | Call::Unsubscribe => {
-                let mut body = json!(planned.attributes);
-                // Only existing people: an event may concern somebody who was deleted since. The time orders writes in quick succession.
-                body["_update"] = Value::Bool(true);
+                let mut body = attributes(planned);
+                // Orders writes in quick succession.
                 body["_timestamp"] = planned.seen.as_of.into();
-                if planned.call == Call::Unsubscribe {
-                    body["unsubscribed"] = Value::Bool(true);
-                }
                 self.client.put(customer).json(&body)
             }
             Call::Suppress => self.client.post(format!("{customer}/suppress")).json(&json!({})),
         };
-        self.send(person, request).await
+        self.ask(person, request).await
+    }
+
+    /// Makes the calls of a batch with this body, once; an answer for each.
+    pub(super) async fn batch<'p>(&self, people: impl Iterator<Item = &'p Person>, body: String) -> Vec<Answer> {
+        let people: Vec<(&Person, String)> = people.map(|person| (person, identifier(person))).collect();
+        let request = self.client.post(format!("{}/api/v2/batch", self.base)).header(CONTENT_TYPE, "application/json").body(body);
+        match self.send(request).await {
+            Ok((status, wait, body)) => {
+                let secrets: Vec<_> = people.iter().map(|(person, encoded)| self.secrets(person, encoded)).collect();
+                classify_items(status, wait, &body, &secrets)
+            }
+            Err(answer) => vec![answer; people.len()],
+        }
     }
 
     /// Frees a suppressed person's identifiers, once. The profile does not come back. The error says why not.
     pub async fn unsuppress(&self, person: &Person) -> Result<(), String> {
         let request = self.client.post(format!("{}/unsuppress", self.customer(person))).json(&json!({}));
-        match self.send(person, request).await {
+        match self.ask(person, request).await {
             Answer::Acknowledged(_) => Ok(()),
             Answer::Refused(status, words) => Err(format!("refused with {status}: {words}")),
             Answer::Retry(error, _) => Err(format!("{error}: try again later")),
-            Answer::Stop(status) => Err(format!("answered {status}: check site_id, api_key and region")),
+            Answer::Stop(status) | Answer::Split(status) => Err(format!("answered {status}: check site_id, api_key and region")),
         }
     }
 
@@ -106,22 +117,27 @@ impl Api {
         format!("{}/api/v1/customers/{}", self.base, identifier(person))
     }
 
-    async fn send(&self, person: &Person, request: RequestBuilder) -> Answer {
+    async fn ask(&self, person: &Person, request: RequestBuilder) -> Answer {
+        match self.send(request).await {
+            Ok((status, wait, body)) => classify(status, wait, &body, &self.secrets(person, &identifier(person))),
+            Err(answer) => answer,
+        }
+    }
+
+    /// What must not be kept of an answer.
+    fn secrets<'s>(&'s self, person: &'s Person, encoded: &'s str) -> [&'s str; 4] {
+        [&person.id, encoded, &self.api_key, &self.site_id]
+    }
+
+    /// A whole answer: status, how long to wait, body.
+    async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Option<Duration>, Bytes), Answer> {
         // Without the address, which holds the person's id.
         let unanswered = |error: reqwest::Error| Answer::Retry(error.without_url().to_string(), None);
-        let response = match request.basic_auth(&self.site_id, Some(&self.api_key)).send().await {
-            Ok(response) => response,
-            Err(error) => return unanswered(error),
-        };
+        let response = request.basic_auth(&self.site_id, Some(&self.api_key)).send().await.map_err(unanswered)?;
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
         // Half an answer is none.
-        let body = match response.bytes().await {
-            Ok(body) => body,
-            Err(error) => return unanswered(error),
-        };
-        let encoded = identifier(person);
-        classify(status, wait, || words(&body, &[&person.id, &encoded, &self.api_key, &self.site_id]))
+        Ok((status, wait, response.bytes().await.map_err(unanswered)?))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The attributes that a profile wants written. Pure.
 
-use aftersend_schemas::ledger::{AttributeValue, Attributes, LedgerRecord};
+use std::collections::{BTreeMap, HashMap};
+
+use aftersend_pipeline::config::Track;
+use aftersend_schemas::ledger::{ATTRIBUTES, AttributeValue, Attributes, LedgerRecord};
 use aftersend_schemas::profile::{EmailState, ProfileRecord};
 
 /// The Track API takes values of up to 1,000 bytes.
@@ -11,16 +14,42 @@ const SCORE_STEP: u64 = 5;
 /// The webhook about our own `unsubscribed: true` bears a time from this long before the answer to this long after it, in seconds.
 const ECHO_SECONDS: std::ops::RangeInclusive<i64> = -60..=600;
 
-/// Names without the prefix.
+/// Names as [`ATTRIBUTES`] has them.
 const SCORE: &str = "email_score";
 const STATE: &str = "email_state";
 const REASON: &str = "reason";
 const PROMOTIONAL_OK: &str = "email_promotional_ok";
 const UNSUBSCRIBED_AT: &str = "unsubscribed_at";
-pub(super) const AS_OF: &str = "deliverability_as_of";
+const AS_OF: &str = "deliverability_as_of";
 
-/// Every attribute of a profile, names prefixed. Facts that are not known have no attribute. Never `id` or `email`.
-pub fn wanted(profile: &ProfileRecord, prefix: &str) -> Attributes {
+/// How attributes are called at Customer.io.
+#[derive(Debug)]
+pub struct Names {
+    theirs: BTreeMap<&'static str, String>,
+    ours: HashMap<String, &'static str>,
+}
+
+impl Names {
+    /// As they are configured.
+    pub fn new(config: &Track) -> Self {
+        let theirs: BTreeMap<_, _> = ATTRIBUTES.iter().filter_map(|ours| Some((*ours, config.attribute_name(ours)?))).collect();
+        let ours = theirs.iter().map(|(ours, theirs)| (theirs.clone(), *ours)).collect();
+        Self { theirs, ours }
+    }
+
+    fn ours(&self, theirs: &str) -> Option<&'static str> {
+        self.ours.get(theirs).copied()
+    }
+
+    /// The attributes that make a call another one: the time of the evaluation does not.
+    pub(super) fn without_time<'a>(&self, attributes: &'a Attributes) -> BTreeMap<&'a str, &'a AttributeValue> {
+        let timeless = attributes.iter().filter(|(name, _)| self.ours(name) != Some(AS_OF));
+        timeless.map(|(name, value)| (name.as_str(), value)).collect()
+    }
+}
+
+/// Every attribute of a profile, by the names of Customer.io. Facts that are not known have no attribute. Never `id` or `email`.
+pub fn wanted(profile: &ProfileRecord, names: &Names) -> Attributes {
     let evaluation = &profile.evaluation;
     let facts = &evaluation.facts;
     let time = |at: Option<i64>| at.map(AttributeValue::Integer);
@@ -50,7 +79,7 @@ pub fn wanted(profile: &ProfileRecord, prefix: &str) -> Attributes {
         ("last_email_metric", text(&facts.last_engaged_metric)),
         ("email_engaged_30d", flag(facts.engaged_30d)),
     ];
-    members.into_iter().filter_map(|(name, value)| Some((format!("{prefix}{name}"), value?))).collect()
+    members.into_iter().filter_map(|(name, value)| Some((names.theirs.get(name)?.clone(), value?))).collect()
 }
 
 /// True if all that says so is a wish to be unsubscribed that we wrote ourselves: Customer.io tells us of it as of any other.
@@ -62,8 +91,8 @@ pub(super) fn is_echo(profile: &ProfileRecord, ledger: &LedgerRecord) -> bool {
 
 /// What to send so that the acknowledged attributes become the wanted ones; nothing if the difference is not worth a call. An attribute that is no longer
 /// wanted is emptied: the Track API keeps what is not mentioned.
-pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, prefix: &str, echo: bool) -> Option<Attributes> {
-    let minor = |name: &str| match name.strip_prefix(prefix) {
+pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, names: &Names, echo: bool) -> Option<Attributes> {
+    let minor = |name: &str| match names.ours(name) {
         Some(AS_OF) => true,
         // What our own write changes.
         Some(STATE | REASON | PROMOTIONAL_OK | UNSUBSCRIBED_AT) => echo,
@@ -84,25 +113,71 @@ pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, prefix:
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use aftersend_schemas::identity::{Namespace, Person};
+    use aftersend_schemas::profile::{Channel, Facts};
+
+    use super::super::plan::tests::profile;
     use super::*;
 
     fn attributes(members: &[(&str, AttributeValue)]) -> Attributes {
         members.iter().map(|(name, value)| (format!("p_{name}"), value.clone())).collect()
     }
 
+    fn names(renamed: &[(&str, &str)]) -> Names {
+        let attribute_names = renamed.iter().map(|(ours, theirs)| ((*ours).into(), (*theirs).into())).collect();
+        Names::new(&Track { attribute_prefix: "p_".into(), attribute_names, ..Track::default() })
+    }
+
+    #[test]
+    fn every_attribute_can_have_a_name_of_its_own_or_be_left_out() {
+        let facts = Facts {
+            hard_bounced_at: Some(1),
+            bounced_at: Some(1),
+            last_bounce_delivery_id: "d".into(),
+            complained_at: Some(1),
+            unsubscribed_at: Some(1),
+            last_click_at: Some(1),
+            last_engaged_at: Some(1),
+            last_engaged_metric: "clicked".into(),
+            ..Facts::default()
+        };
+        let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u".into() };
+        let mut everything = profile(person, None);
+        (everything.evaluation.facts, everything.evaluation.best_channel) = (facts, Some(Channel::Sms));
+        let keys = |names: &Names| wanted(&everything, names).into_keys().collect::<BTreeSet<_>>();
+        let plain: BTreeSet<String> = ATTRIBUTES.iter().map(|ours| format!("p_{ours}")).collect();
+        assert_eq!(keys(&names(&[])), plain, "each of the list, and nothing else");
+        let renamed = names(&[("email_bounced", "email_bounced"), ("deliverability_as_of", "judged"), ("reason", "")]);
+        let mut expected = plain;
+        for gone in ["p_email_bounced", "p_deliverability_as_of", "p_reason"] {
+            assert!(expected.remove(gone));
+        }
+        expected.extend(["email_bounced".into(), "judged".into()]);
+        assert_eq!(keys(&renamed), expected);
+        let known = wanted(&everything, &renamed);
+        everything.as_of += 60;
+        let later = wanted(&everything, &renamed);
+        assert_ne!(later, known);
+        assert_eq!(difference(&later, &known, &renamed, false), None, "a later time alone");
+        assert_eq!(renamed.without_time(&later), renamed.without_time(&known));
+    }
+
     #[test]
     fn only_a_difference_worth_a_call_is_sent() {
         use AttributeValue::{Integer, Text};
+        let names = names(&[]);
         let known = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(1)), ("email_state", Text("healthy".into()))]);
         let same = attributes(&[(SCORE, Integer(84)), (AS_OF, Integer(9)), ("email_state", Text("healthy".into()))]);
-        assert_eq!(difference(&same, &known, "p_", false), None, "a small step of the score and a later time");
+        assert_eq!(difference(&same, &known, &names, false), None, "a small step of the score and a later time");
         let lower = attributes(&[(SCORE, Integer(75)), (AS_OF, Integer(9)), ("email_state", Text("healthy".into()))]);
-        assert_eq!(difference(&lower, &known, "p_", false), Some(lower.clone()));
+        assert_eq!(difference(&lower, &known, &names, false), Some(lower.clone()));
         let state = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(9)), ("email_state", Text("watch".into()))]);
-        assert_eq!(difference(&state, &known, "p_", false), Some(state.clone()));
+        assert_eq!(difference(&state, &known, &names, false), Some(state.clone()));
         let gone = attributes(&[(SCORE, Integer(80)), (AS_OF, Integer(9))]);
-        let sent = difference(&gone, &known, "p_", false);
+        let sent = difference(&gone, &known, &names, false);
         assert_eq!(sent.as_ref().and_then(|sent| sent.get("p_email_state")), Some(&Text(String::new())));
-        assert_eq!(difference(&gone, &sent.unwrap_or_default(), "p_", false), None, "emptied once");
+        assert_eq!(difference(&gone, &sent.unwrap_or_default(), &names, false), None, "emptied once");
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt at one planned call: the intent in `track-calls`, the request, its answer in `track-calls` and the ledger.
+//! One request for one planned call or a batch of them: the intents in `track-calls`, the request, its answers in `track-calls` and the ledger.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use aftersend_pipeline::unix_millis;
 use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::track_call::{Call, Phase, TrackCall};
+use futures_util::future::join_all;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::answer::Answer;
@@ -15,6 +16,7 @@ use super::api::Api;
 use super::brake::GOOD_FOR_MS;
 use super::gate::Health;
 use super::metrics::TrackMetrics;
+use super::people::PersonKey;
 use super::plan::{self, Planned};
 use super::rate::Rate;
 
@@ -33,11 +35,9 @@ pub(super) struct Caller {
     pub(super) metrics: TrackMetrics,
 }
 
-/// What is attempted.
+/// What is attempted for one person.
 pub(super) struct Attempt {
-    /// Nothing in a dry run.
-    pub(super) api: Option<Api>,
-    pub(super) partition: i32,
+    pub(super) key: PersonKey,
     pub(super) profile: ProfileRecord,
     pub(super) planned: Planned,
     pub(super) ledger: LedgerRecord,
@@ -47,8 +47,26 @@ pub(super) struct Attempt {
     pub(super) admitted: Option<Instant>,
 }
 
-/// What came of it.
+/// One request: a call, or several in a batch with this body.
+pub(super) struct Request {
+    pub(super) workspace: String,
+    /// Nothing in a dry run.
+    pub(super) api: Option<Api>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) body: String,
+}
+
+/// What came of a request.
+pub(super) struct Answered {
+    pub(super) workspace: String,
+    /// What it says of the API; nothing if nothing was sent.
+    pub(super) health: Option<Health>,
+    pub(super) people: Vec<Attempted>,
+}
+
+/// What came of an attempt.
 pub(super) struct Attempted {
+    pub(super) key: PersonKey,
     /// As it is now.
     pub(super) ledger: LedgerRecord,
     pub(super) ended: Ended,
@@ -59,79 +77,106 @@ pub(super) struct Attempted {
 pub(super) enum Ended {
     /// With a yes or a no, which is in the ledger.
     Answered,
-    /// To be tried again, not before this long; what it says of the API.
-    Unanswered(Option<Duration>, Health),
+    /// To be tried again, not before this long.
+    Unanswered(Option<Duration>),
+    /// To be tried again, without others.
+    Split,
     /// It was not made: the brake has to be asked again.
     Late,
 }
 
 impl Caller {
-    /// Makes one attempt. Ends early only by being dropped.
-    pub(super) async fn attempt(self: Arc<Self>, attempt: Attempt) -> Attempted {
-        let Attempt { api, partition, profile, planned, mut ledger, intended, admitted } = attempt;
+    /// Makes one request. Ends early only by being dropped.
+    pub(super) async fn request(self: Arc<Self>, request: Request) -> Answered {
+        let Request { workspace, api, attempts, body } = request;
         let Some(api) = api else {
-            self.audit(partition, &profile, &planned, Phase::DryRun, 0, 0, "").await;
-            self.count(planned.call, "dry_run");
-            plan::acknowledged(&mut ledger, &planned, unix_millis());
-            return Attempted { ledger, ended: Ended::Answered };
+            let people = join_all(attempts.into_iter().map(|attempt| self.rehearse(attempt))).await;
+            return Answered { workspace, health: Some(Health::Well), people };
         };
-        if planned.call == Call::Suppress && ledger.suppress_sent_at == 0 {
-            // Whoever comes after a crash must know that this may have been sent.
-            ledger.suppress_sent_at = unix_millis();
-            self.write_ledger(partition, &ledger).await;
-        }
-        if intended.is_none() {
-            self.audit(partition, &profile, &planned, Phase::Intent, 0, 0, "").await;
-        }
+        let attempts = join_all(attempts.into_iter().map(|attempt| self.intend(attempt))).await;
         self.rate.turn().await;
-        if planned.call == Call::Suppress && admitted.is_none_or(|asked| asked.elapsed() > GOOD_FOR) {
-            return Attempted { ledger, ended: Ended::Late };
-        }
         let started = Instant::now();
-        let answer = api.call(&profile.person, &planned).await;
-        self.metrics.call_seconds.with_label_values(&[planned.call.as_str()]).observe(started.elapsed().as_secs_f64());
+        if attempts
+            .iter()
+            .any(|attempt| attempt.planned.call == Call::Suppress && attempt.admitted.is_none_or(|asked| asked.elapsed() > GOOD_FOR))
+        {
+            let late = |Attempt { key, ledger, .. }| Attempted { key, ledger, ended: Ended::Late };
+            return Answered { workspace, health: None, people: attempts.into_iter().map(late).collect() };
+        }
+        self.metrics.requests.inc();
+        let answers = match &attempts[..] {
+            [one] => vec![api.call(&one.profile.person, &one.planned).await],
+            many => api.batch(many.iter().map(|attempt| &attempt.profile.person), body).await,
+        };
+        let health = answers.iter().map(Answer::health).max();
+        let settled = attempts.into_iter().zip(answers).map(|(attempt, answer)| self.settle(attempt, answer, started));
+        Answered { workspace, health, people: join_all(settled).await }
+    }
+
+    /// A dry run: what would be done is written down.
+    async fn rehearse(&self, mut attempt: Attempt) -> Attempted {
+        self.audit(&attempt, Phase::DryRun, 0, 0, "").await;
+        self.count(attempt.planned.call, "dry_run");
+        plan::acknowledged(&mut attempt.ledger, &attempt.planned, unix_millis());
+        Attempted { key: attempt.key, ledger: attempt.ledger, ended: Ended::Answered }
+    }
+
+    /// Writes down what will be done.
+    async fn intend(&self, mut attempt: Attempt) -> Attempt {
+        if attempt.planned.call == Call::Suppress && attempt.ledger.suppress_sent_at == 0 {
+            // Whoever comes after a crash must know that this may have been sent.
+            attempt.ledger.suppress_sent_at = unix_millis();
+            self.write_ledger(attempt.key.0, &attempt.ledger).await;
+        }
+        if attempt.intended.is_none() {
+            self.audit(&attempt, Phase::Intent, 0, 0, "").await;
+        }
+        attempt
+    }
+
+    /// Writes down what was answered.
+    async fn settle(&self, mut attempt: Attempt, answer: Answer, started: Instant) -> Attempted {
+        let call = attempt.planned.call;
+        self.metrics.call_seconds.with_label_values(&[call.as_str()]).observe(started.elapsed().as_secs_f64());
+        let unanswered = |attempt: Attempt, result, ended| {
+            self.count(call, result);
+            Attempted { key: attempt.key, ledger: attempt.ledger, ended }
+        };
         let (phase, status, words) = match answer {
             Answer::Acknowledged(status) => (Phase::Acknowledged, status, String::new()),
             Answer::Refused(status, words) => (Phase::Refused, status, words),
             Answer::Retry(error, wait) => {
-                self.count(planned.call, "retried");
-                tracing::debug!(call = planned.call.as_str(), error, "the track API is asked again");
-                return Attempted { ledger, ended: Ended::Unanswered(wait, Health::Struggling(wait)) };
+                tracing::debug!(call = call.as_str(), error, "the track API is asked again");
+                return unanswered(attempt, "retried", Ended::Unanswered(wait));
             }
             Answer::Stop(status) => {
-                self.count(planned.call, "stopped");
-                tracing::debug!(call = planned.call.as_str(), status, "the track API refuses the credentials or the region");
-                return Attempted { ledger, ended: Ended::Unanswered(None, Health::Stopped) };
+                tracing::debug!(call = call.as_str(), status, "the track API refuses the credentials or the region");
+                return unanswered(attempt, "stopped", Ended::Unanswered(None));
+            }
+            Answer::Split(status) => {
+                tracing::debug!(call = call.as_str(), status, "the track API refuses a batch: each of its calls is made alone");
+                return unanswered(attempt, "split", Ended::Split);
             }
         };
-        self.count(planned.call, phase.as_str());
+        self.count(call, phase.as_str());
         if phase == Phase::Acknowledged {
-            plan::acknowledged(&mut ledger, &planned, unix_millis());
+            plan::acknowledged(&mut attempt.ledger, &attempt.planned, unix_millis());
         } else {
-            tracing::warn!(call = planned.call.as_str(), status, "the track API refused a call; it is not tried again until it changes");
-            plan::refused(&mut ledger, &planned, unix_millis());
+            tracing::warn!(call = call.as_str(), status, "the track API refused a call; it is not tried again until it changes");
+            plan::refused(&mut attempt.ledger, &attempt.planned, unix_millis());
         }
-        let latency = intended.unwrap_or(started).elapsed();
+        let latency = attempt.intended.unwrap_or(started).elapsed();
         let latency = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-        self.audit(partition, &profile, &planned, phase, status, latency, &words).await;
-        self.write_ledger(partition, &ledger).await;
-        if let (Call::Suppress, Phase::Acknowledged, Some(verdict)) = (planned.call, phase, &profile.evaluation.verdict) {
+        self.audit(&attempt, phase, status, latency, &words).await;
+        self.write_ledger(attempt.key.0, &attempt.ledger).await;
+        if let (Call::Suppress, Phase::Acknowledged, Some(verdict)) = (call, phase, &attempt.profile.evaluation.verdict) {
             self.metrics.evidence_seconds.observe((unix_millis() - verdict.received_at).max(0) as f64 / 1000.0);
         }
-        Attempted { ledger, ended: Ended::Answered }
+        Attempted { key: attempt.key, ledger: attempt.ledger, ended: Ended::Answered }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "members of one record")]
-    async fn audit(
-        &self,
-        partition: i32,
-        profile: &ProfileRecord,
-        planned: &Planned,
-        phase: Phase,
-        status: u16,
-        latency_ms: u32,
-        words: &str,
-    ) {
+    async fn audit(&self, attempt: &Attempt, phase: Phase, status: u16, latency_ms: u32, words: &str) {
+        let Attempt { key: (partition, _), profile, planned, .. } = attempt;
         let entry = TrackCall {
             version: TrackCall::VERSION,
             person: profile.person.clone(),
@@ -146,7 +191,7 @@ impl Caller {
             received_at: profile.evaluation.verdict.as_ref().map_or(0, |verdict| verdict.received_at),
             error: words.to_owned(),
         };
-        self.write(&self.calls_topic, partition, &profile.person.to_string(), &entry.encode()).await;
+        self.write(&self.calls_topic, *partition, &profile.person.to_string(), &entry.encode()).await;
     }
 
     /// Writes what the ledger says of a person now.

@@ -14,7 +14,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const STOPPED_PAUSE: Duration = Duration::from_secs(5);
 
 /// How an attempt ended, as far as it says something about the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Health {
     /// It answered, with yes or no.
     Well,

@@ -7,6 +7,7 @@ use super::plan::{Done, Lane};
 #[derive(Clone)]
 pub(super) struct TrackMetrics {
     pub(super) calls: IntCounterVec,
+    pub(super) requests: IntCounter,
     pub(super) call_seconds: HistogramVec,
     pub(super) evidence_seconds: Histogram,
     pub(super) profiles: IntCounterVec,
@@ -24,6 +25,7 @@ impl TrackMetrics {
     pub(super) fn new(metrics: &Metrics) -> Self {
         let this = Self {
             calls: metrics.counter_vec("track_calls_total", "Calls to the Track API by how each attempt ended.", &["call", "result"]),
+            requests: metrics.counter("track_requests_total", "Requests to the Track API: fewer than calls where these go in batches."),
             call_seconds: metrics.seconds_vec("track_call_seconds", "Duration of one attempt.", &["call"]),
             evidence_seconds: metrics.long_seconds(
                 "track_suppress_delay_seconds",
@@ -54,7 +56,7 @@ impl TrackMetrics {
             consumers: ConsumerFamilies::new(metrics),
         };
         for call in [Call::Identify, Call::Unsubscribe, Call::Suppress] {
-            for result in ["acknowledged", "refused", "retried", "stopped", "dry_run"] {
+            for result in ["acknowledged", "refused", "retried", "stopped", "split", "dry_run"] {
                 let _ = this.calls.with_label_values(&[call.as_str(), result]);
             }
         }

@@ -13,6 +13,7 @@
 mod answer;
 mod api;
 mod attributes;
+mod batch;
 mod brake;
 mod calls;
 mod decisions;
@@ -27,6 +28,6 @@ mod service;
 mod session;
 
 pub use api::{Api, Greeting};
-pub use attributes::wanted as wanted_attributes;
+pub use attributes::{Names, wanted as wanted_attributes};
 pub use brake::{Brakes, Found};
 pub use service::{TrackSink, TrackSinkError};

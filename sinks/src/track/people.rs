@@ -35,6 +35,8 @@ pub(super) struct Open {
     pub(super) changed_at: i64,
     /// A call was wanted when we last looked.
     pub(super) wants_call: bool,
+    /// The next call goes in no batch: one that held it was refused.
+    pub(super) alone: bool,
     /// When the brake was asked, if it said yes.
     pub(super) admitted: Option<Instant>,
     /// The call whose intent has been written: when, and its digest.
@@ -126,6 +128,7 @@ impl People {
                     since: now,
                     changed_at: now,
                     wants_call: false,
+                    alone: false,
                     admitted: None,
                     intent: None,
                     offsets: vec![offset],

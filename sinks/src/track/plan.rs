@@ -1,13 +1,15 @@
 //! What to do next for one person. Pure: profile, ledger, rules and time in, one step out.
 
-use aftersend_pipeline::config::{Policy, Reaction, Rules};
+use std::collections::BTreeMap;
+
+use aftersend_pipeline::config::{Config, Reaction, Rules};
 use aftersend_schemas::identity::Namespace;
-use aftersend_schemas::ledger::{Attributes, LedgerRecord, Seen, Standing};
+use aftersend_schemas::ledger::{AttributeValue, Attributes, LedgerRecord, Seen, Standing};
 use aftersend_schemas::profile::{Cause, EmailState, ProfileRecord, Verdict};
 use aftersend_schemas::track_call::Call;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::attributes::{self, AS_OF, difference, wanted};
+use super::attributes::{self, Names, difference, wanted};
 use super::decisions::Decided;
 use super::never::NeverSuppress;
 
@@ -91,13 +93,13 @@ pub(super) struct Planned {
 pub(super) struct Ruled {
     rules: Rules,
     never: NeverSuppress,
-    prefix: String,
+    names: Names,
 }
 
 impl Ruled {
-    pub(super) fn new(policy: &Policy, workspace: &str, prefix: &str) -> Self {
-        let rules = policy.rules_for(workspace);
-        Self { never: NeverSuppress::new(&rules.never_suppress), rules, prefix: prefix.to_owned() }
+    pub(super) fn new(config: &Config, workspace: &str) -> Self {
+        let rules = config.policy.rules_for(workspace);
+        Self { never: NeverSuppress::new(&rules.never_suppress), rules, names: Names::new(&config.track) }
     }
 }
 
@@ -173,14 +175,17 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
     let suppress = verdict.filter(|_| reaction == Reaction::Suppress);
     // A suppress that may have been sent is the last thing this person hears of us, unless it is no longer wanted.
     if ledger.suppress_sent_at == 0 || suppress.is_none() {
-        let attributes = wanted(profile, &ruled.prefix);
+        let attributes = wanted(profile, &ruled.names);
         let unsubscribe = reaction == Reaction::Unsubscribe && !is_doubtful(profile, verdict) && ledger.standing < Standing::Unsubscribed;
         let echo = attributes::is_echo(profile, ledger);
-        let sent = difference(&attributes, &ledger.attributes, &ruled.prefix, echo);
+        let sent = difference(&attributes, &ledger.attributes, &ruled.names, echo);
         if let Some(attributes) = sent.or_else(|| unsubscribe.then_some(attributes)) {
             let call = if unsubscribe { Call::Unsubscribe } else { Call::Identify };
             let rule = if unsubscribe { rule } else { "attributes" };
-            return unless_refused(ledger, Planned { call, digest: digest(call, &attributes), attributes, rule, seen });
+            return unless_refused(
+                ledger,
+                Planned { call, digest: digest(call, &ruled.names.without_time(&attributes)), attributes, rule, seen },
+            );
         }
     }
     let Some(verdict) = suppress else { return Step::Done(Done::InStep) };
@@ -198,7 +203,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
     if moment.now < due {
         return Step::WaitUntil(due);
     }
-    let digest = digest(Call::Suppress, &Attributes::new());
+    let digest = digest(Call::Suppress, &BTreeMap::new());
     unless_refused(ledger, Planned { call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen })
 }
 
@@ -237,12 +242,10 @@ pub(super) fn refused(ledger: &mut LedgerRecord, planned: &Planned, now: i64) {
 }
 
 /// Stable over releases, since it is kept in the ledger. The time of the evaluation is no part of it.
-fn digest(call: Call, attributes: &Attributes) -> u64 {
-    let mut attributes = attributes.clone();
-    attributes.retain(|name, _| !name.ends_with(AS_OF));
+fn digest(call: Call, attributes: &BTreeMap<&str, &AttributeValue>) -> u64 {
     let text = serde_json::to_string(&(call, attributes)).unwrap_or_default();
     xxh3_64(text.as_bytes())
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -11,7 +11,7 @@ use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::{record_headers, unix_millis};
 use aftersend_schemas::DecodeError;
-use aftersend_schemas::brake::{BrakeEntry, BrakeRelease, Request};
+use aftersend_schemas::brake::{self, BrakeEntry, BrakeRelease};
 use aftersend_schemas::ledger::{LedgerRecord, Standing};
 use aftersend_schemas::profile::{Cause, ProfileRecord};
 use aftersend_schemas::topics::Topics;
@@ -26,10 +26,11 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
+use super::batch::{Batch, Item};
 use super::brake::{Brakes, Found};
-use super::calls::{Attempt, Attempted, Caller, Ended};
+use super::calls::{Answered, Attempt, Attempted, Caller, Ended, Request};
 use super::decisions::{Decided, Decisions};
-use super::gate::{Gate, Health};
+use super::gate::Gate;
 use super::listen::{Heard, Listener};
 use super::metrics::TrackMetrics;
 use super::people::{People, PersonKey};
@@ -102,7 +103,7 @@ struct Asked {
     at: Instant,
 }
 
-type Calls = FuturesUnordered<BoxFuture<'static, (PersonKey, String, Attempted)>>;
+type Calls = FuturesUnordered<BoxFuture<'static, Answered>>;
 
 /// One membership of the group.
 pub(super) struct Session {
@@ -122,6 +123,8 @@ pub(super) struct Session {
     /// Everything that operators had said at the start has been heard.
     caught_up: bool,
     asked: HashMap<u64, Asked>,
+    /// By workspace; empty but while people are looked at.
+    batches: HashMap<String, Batch>,
     calls: Calls,
     /// Questions on their way to the brake's log; the id of one that did not get there.
     asking: FuturesUnordered<BoxFuture<'static, Option<u64>>>,
@@ -163,6 +166,7 @@ impl Session {
             decisions: Decisions::default(),
             caught_up: false,
             asked: HashMap::new(),
+            batches: HashMap::new(),
             calls: FuturesUnordered::new(),
             asking: FuturesUnordered::new(),
             told: HashMap::new(),
@@ -198,7 +202,7 @@ impl Session {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                Some(ended) = self.calls.next() => self.ended(ended),
+                Some(answered) = self.calls.next() => self.answered(answered),
                 Some(lost) = self.asking.next() => self.not_asked(lost),
                 Some(heard) = self.listener.next() => self.heard(heard).await?,
                 notice = self.consumer.next() => match notice {
@@ -258,6 +262,7 @@ impl Session {
                     break;
                 }
             }
+            self.send_batch(&workspace);
         }
         self.metrics.open.set(i64::try_from(self.people.len()).unwrap_or(i64::MAX));
         self.metrics.saved.inc_by(self.people.take_superseded());
@@ -273,7 +278,7 @@ impl Session {
         if let Some(ruled) = self.ruled.get(workspace) {
             return ruled.clone();
         }
-        let ruled = Arc::new(Ruled::new(&self.config.policy, workspace, &self.config.track.attribute_prefix));
+        let ruled = Arc::new(Ruled::new(&self.config, workspace));
         self.ruled.insert(workspace.to_owned(), ruled.clone());
         ruled
     }
@@ -344,7 +349,7 @@ impl Session {
             return self.brake_holds(key);
         }
         let id = rand::rng().random();
-        let request = Request {
+        let request = brake::Request {
             id,
             person: key.1.to_string(),
             workspace: person.workspace,
@@ -386,46 +391,72 @@ impl Session {
         let intended = open.intent.filter(|(_, digest)| *digest == planned.digest).map(|(at, _)| at);
         open.intent = Some((intended.unwrap_or_else(Instant::now), planned.digest));
         let (profile, admitted, workspace) = (open.profile.clone(), open.admitted, open.profile.person.workspace.clone());
-        let api = if self.dry_run { None } else { self.apis.get(&workspace).cloned() };
-        let is_live = api.is_some();
-        let attempt = Attempt { api, partition: key.0, profile, planned, ledger, intended, admitted };
-        if attempt.planned.call == Call::Suppress && is_live {
+        let may_be_batched = self.config.track.batch && !self.dry_run && !open.alone;
+        let attempt = Attempt { key: key.clone(), profile, planned, ledger, intended, admitted };
+        if attempt.planned.call == Call::Suppress && !self.dry_run {
             // Should this attempt be given up, nothing but the same may follow it.
             let marked = LedgerRecord { suppress_sent_at: unix_millis(), ..attempt.ledger.clone() };
             self.people.set_ledger(key.clone(), &marked);
         }
         self.people.calling(key);
-        self.gate(&workspace).started();
-        let (caller, key) = (self.caller.clone(), key.clone());
-        self.calls.push(Box::pin(async move { (key, workspace, caller.attempt(attempt).await) }));
+        let item = if may_be_batched { Item::of(&attempt.profile.person, &attempt.planned) } else { None };
+        let Some(item) = item else { return self.send(workspace, vec![attempt], String::new()) };
+        if self.batches.get(&workspace).is_some_and(|batch| !batch.has_room(&item)) {
+            self.send_batch(&workspace);
+        }
+        self.batches.entry(workspace).or_default().push(attempt, &item);
     }
 
-    fn ended(&mut self, (key, workspace, Attempted { ledger, ended }): (PersonKey, String, Attempted)) {
+    fn send_batch(&mut self, workspace: &str) {
+        if let Some((workspace, batch)) = self.batches.remove_entry(workspace) {
+            let (attempts, body) = batch.close();
+            self.send(workspace, attempts, body);
+        }
+    }
+
+    fn send(&mut self, workspace: String, attempts: Vec<Attempt>, body: String) {
+        let api = if self.dry_run { None } else { self.apis.get(&workspace).cloned() };
+        self.gate(&workspace).started();
+        self.calls.push(Box::pin(self.caller.clone().request(Request { workspace, api, attempts, body })));
+    }
+
+    fn answered(&mut self, Answered { workspace, health, people }: Answered) {
+        match health {
+            Some(health) => self.gate(&workspace).finished(Instant::now(), health),
+            None => self.gate(&workspace).abandoned(),
+        }
+        for attempted in people {
+            self.ended(attempted);
+        }
+        self.show_gates();
+    }
+
+    fn ended(&mut self, Attempted { key, ledger, ended }: Attempted) {
         let now = unix_millis();
         self.people.set_ledger(key.clone(), &ledger);
         match ended {
             Ended::Answered => {
-                self.gate(&workspace).finished(Instant::now(), Health::Well);
                 if let Some(open) = self.people.open_mut(&key) {
                     let waited = (now - open.since).max(0) as f64 / 1_000.0;
                     self.metrics.freshness.with_label_values(&[open.lane.as_str()]).observe(waited);
-                    open.admitted = None;
+                    (open.admitted, open.alone) = (None, false);
                 }
                 self.people.answered(&key, true);
             }
-            Ended::Unanswered(wait, health) => {
-                self.gate(&workspace).finished(Instant::now(), health);
-                self.people.again(&key, wait, now);
+            Ended::Unanswered(wait) => self.people.again(&key, wait, now),
+            Ended::Split => {
+                if let Some(open) = self.people.open_mut(&key) {
+                    open.alone = true;
+                }
+                self.people.answered(&key, false);
             }
             Ended::Late => {
-                self.gate(&workspace).abandoned();
                 if let Some(open) = self.people.open_mut(&key) {
                     open.admitted = None;
                 }
                 self.people.answered(&key, false);
             }
         }
-        self.show_gates();
     }
 
     fn show_gates(&self) {
@@ -700,7 +731,7 @@ impl Session {
     async fn drain(&mut self, deadline: tokio::time::Instant) {
         while !self.calls.is_empty() {
             tokio::select! {
-                Some(ended) = self.calls.next() => self.ended(ended),
+                Some(answered) = self.calls.next() => self.answered(answered),
                 () = tokio::time::sleep_until(deadline) => {
                     tracing::warn!(calls = self.calls.len(), "calls were not answered in time; the next owner makes them");
                     self.calls.clear();

@@ -11,7 +11,7 @@ use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::ledger::{LedgerRecord, Seen};
 use aftersend_schemas::profile::{Cadence, Channel, ChannelReason, EmailState, Evaluation, Facts, Grounds, ProfileRecord};
 use aftersend_schemas::topics::{PARTITIONS, partition_of};
-use aftersend_sinks::track::wanted_attributes;
+use aftersend_sinks::track::{Names, wanted_attributes};
 use aftersend_tests::bench::{Figure, Goal, Spread, print, write as write_figures};
 use aftersend_tests::{Service, Setup, eventually};
 use anyhow::{Context as _, ensure};
@@ -181,11 +181,12 @@ async fn in_step() -> anyhow::Result<Figure> {
     let total = PEOPLE * VERSIONS;
     let mut setup = Setup::new("").await?;
     let topics = setup.topics();
+    let names = Names::new(&setup.config.track);
     let ledger = |person: i64| {
         let id = format!("u-{person}");
         let profile = profile(&id, VERSIONS);
         let mut record = LedgerRecord::new(profile.person.clone());
-        record.attributes = wanted_attributes(&profile, "aftersend_");
+        record.attributes = wanted_attributes(&profile, &names);
         record.seen = Seen { as_of: profile.as_of, offset: i64::MAX / 2, policy_version: 1 };
         (id, record.encode())
     };

@@ -1,4 +1,3 @@
-use aftersend_pipeline::config::Config;
 use aftersend_schemas::identity::Person;
 use aftersend_schemas::profile::{Cadence, ChannelReason, EmailState, Evaluation, Facts, Grounds, Verdict};
 
@@ -12,15 +11,15 @@ fn worded(reason: &str) -> Grounds {
 }
 
 fn rules(policy: &str) -> Ruled {
-    let text = format!("[policy]\n{policy}\n[privacy]\nemail = \"drop\"\n");
-    Ruled::new(&Config::parse(&text, []).unwrap().policy, "default", "p_")
+    let text = format!("[policy]\n{policy}\n[privacy]\nemail = \"drop\"\n[track]\nattribute_prefix = \"p_\"\n");
+    Ruled::new(&Config::parse(&text, []).unwrap(), "default")
 }
 
 fn person(namespace: Namespace, id: &str) -> Person {
     Person { workspace: "default".into(), namespace, id: id.into() }
 }
 
-fn profile(person: Person, cause: Option<Cause>) -> ProfileRecord {
+pub(in crate::track) fn profile(person: Person, cause: Option<Cause>) -> ProfileRecord {
     let evaluation = Evaluation {
         score: 0,
         state: EmailState::Dead,
