@@ -2,28 +2,35 @@
 
 use std::collections::HashSet;
 
+use aftersend_schemas::address::Address;
 use wildmatch::WildMatch;
 
 /// A list as the policy has it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NeverSuppress {
     ids: HashSet<String>,
-    /// In lower case.
+    /// In lower case, and as the DNS knows them.
     domains: HashSet<String>,
     patterns: Vec<WildMatch>,
 }
 
 impl NeverSuppress {
-    /// `@example.com` is a domain, with `*` or `?` it is a pattern, everything else is an id.
+    /// `@example.com` is a domain, with `*` or `?` it is a pattern, everything else is an id, or the address of somebody known only by it.
+    ///
+    /// What names a mailbox or a domain counts in its one spelling, too: addresses are kept in that.
     pub(super) fn new(list: &[String]) -> Self {
         let mut this = Self::default();
         for entry in list {
+            let one_spelling = one_spelling(entry);
             if entry.contains(['*', '?']) {
-                this.patterns.push(WildMatch::new_case_insensitive(entry));
+                let spellings = [Some(entry.as_str()), one_spelling.as_deref()].into_iter().flatten();
+                this.patterns.extend(spellings.map(WildMatch::new_case_insensitive));
             } else if let Some(domain) = entry.strip_prefix('@') {
                 this.domains.insert(domain.to_lowercase());
+                this.domains.extend(one_spelling.and_then(|spelt| Some(spelt.strip_prefix('@')?.to_owned())));
             } else {
                 this.ids.insert(entry.clone());
+                this.ids.extend(one_spelling);
             }
         }
         this
@@ -33,6 +40,13 @@ impl NeverSuppress {
         let domain = || id.rsplit_once('@').is_some_and(|(_, domain)| self.domains.contains(&domain.to_lowercase()));
         self.ids.contains(id) || (!self.domains.is_empty() && domain()) || self.patterns.iter().any(|pattern| pattern.matches(id))
     }
+}
+
+/// An entry with the domain at its end in lower case and ASCII, and what stands before it in lower case; nothing without a domain.
+fn one_spelling(entry: &str) -> Option<String> {
+    let (local, domain) = entry.rsplit_once('@').filter(|(_, domain)| !domain.contains(['*', '?']))?;
+    let domain = Address::read(&format!("a@{domain}"))?.into_domain();
+    Some(format!("{}@{domain}", local.to_lowercase()))
 }
 
 #[cfg(test)]
@@ -50,5 +64,19 @@ mod tests {
             assert!(!never.contains(id), "{id}");
         }
         assert!(!NeverSuppress::default().contains("u-1"));
+    }
+
+    #[test]
+    fn addresses_are_found_in_their_one_spelling_however_the_list_spells_them() {
+        for (entry, address) in [
+            ("Ana.Lima@Shop.Example", "ana.lima@shop.example"),
+            ("ana@B\u{fc}cher.example", "ana@xn--bcher-kva.example"),
+            ("@B\u{fc}cher.example", "ana@xn--bcher-kva.example"),
+            ("*@b\u{fc}cher.example", "ana@xn--bcher-kva.example"),
+            ("vip-*@*.example", "vip-7@shop.example"),
+        ] {
+            assert!(NeverSuppress::new(&[entry.to_owned()]).contains(address), "{entry}");
+        }
+        assert!(!NeverSuppress::new(&["ana@shop.example".to_owned()]).contains("ana@shop.example.org"));
     }
 }
