@@ -100,7 +100,7 @@ pub enum TrackCommand {
 /// Which customer.
 #[derive(Debug, clap::Args)]
 pub struct Customer {
-    /// The customer's id; Customer.io's own id as cio_...
+    /// The customer's id; Customer.io's own id as cio_...; who is known only by an address as email:ADDRESS, or email: and its hash
     #[arg(value_name = "CUSTOMER")]
     pub customer: String,
     /// Workspace, as configured

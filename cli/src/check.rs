@@ -31,8 +31,14 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         }
     }
     match config.privacy.email {
-        EmailPrivacy::Hash => say(true, "privacy", "addresses are kept as keyed hashes"),
-        EmailPrivacy::Plain => say(true, "privacy", "addresses are kept in clear, beside their hashes"),
+        EmailPrivacy::Hash => {
+            say(true, "privacy", "addresses are kept as keyed hashes; people known only by an address are scored and not written back to");
+        }
+        EmailPrivacy::Plain => say(
+            true,
+            "privacy",
+            "addresses are kept in clear, beside their hashes; people known only by an address are written back to at that address",
+        ),
         EmailPrivacy::Drop => say(
             true,
             "privacy",

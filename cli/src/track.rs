@@ -9,13 +9,15 @@ use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::unix_millis;
+use aftersend_schemas::address::Address;
 use aftersend_schemas::brake::{BrakeEntry, BrakeRelease};
-use aftersend_schemas::identity::{Namespace, Person};
+use aftersend_schemas::identity::{Person, Subject};
 use aftersend_schemas::ledger::{AttributeValue, LedgerRecord};
 use aftersend_schemas::operator::{Decision, OperatorRecord};
+use aftersend_schemas::privacy::Privacy;
 use aftersend_schemas::topics::{Topics, partition_of};
 use aftersend_schemas::track_call::TrackCall;
-use aftersend_sinks::track::{Api, Brakes};
+use aftersend_sinks::track::{Api, Brakes, Identifier, Unaddressable};
 use anyhow::{Context as _, bail};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
@@ -36,13 +38,34 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// The person as it is known everywhere, and the partition of all that is known of it.
-fn person(customer: &Customer) -> (Person, i32) {
-    let (namespace, id) = match customer.customer.strip_prefix("cio_") {
-        Some(id) => (Namespace::Cio, id),
-        None => (Namespace::Id, customer.customer.as_str()),
-    };
-    (Person { workspace: customer.workspace.clone(), namespace, id: id.into() }, partition_of(customer.customer.as_bytes()))
+/// Whom an operator means.
+struct Meant {
+    /// As known everywhere.
+    person: Person,
+    /// Of all that is known of them.
+    partition: i32,
+    /// Given by the operator.
+    address: Option<String>,
+}
+
+impl Meant {
+    fn by(Customer { customer, workspace }: &Customer, privacy: &Privacy) -> anyhow::Result<Self> {
+        let by_address = customer.strip_prefix("email:").map(|rest| (rest, Address::read(rest)));
+        let is_hash = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (subject, address) = match (by_address, customer.strip_prefix("cio_")) {
+            (Some((_, Some(address))), _) => {
+                let hash = privacy.identity(&address);
+                let hash = hash.context("with [privacy] email = \"drop\" nobody is known by an address")?;
+                (Subject::Email(hash), Some(address.as_str().to_owned()))
+            }
+            (Some((hash, None)), _) if is_hash(hash) => (Subject::Email(hash.into()), None),
+            (_, Some(id)) => (Subject::Cio(id.into()), None),
+            _ => (Subject::Id(customer.into()), None),
+        };
+        let key = subject.key();
+        let person = subject.person(workspace, &key).context("nobody is meant")?;
+        Ok(Self { person, partition: partition_of(key.as_bytes()), address })
+    }
 }
 
 /// The values of a partition in order, of these keys only.
@@ -74,7 +97,7 @@ async fn write(config: &Config, topic: &str, partition: i32, key: &str, value: &
 
 async fn status(options: &TrackStatusOptions, config: &Config) -> anyhow::Result<()> {
     let topics = Topics::new(&config.kafka.topic_prefix);
-    let (person, partition) = person(&options.customer);
+    let Meant { person, partition, .. } = Meant::by(&options.customer, &config.privacy.privacy()?)?;
     let key = person.to_string();
     let is_theirs = {
         let key = key.clone();
@@ -174,13 +197,15 @@ async fn release(options: &TrackReleaseOptions, config: &Config) -> anyhow::Resu
 
 async fn unsuppress(options: &TrackUnsuppressOptions, config: &Config) -> anyhow::Result<()> {
     let TrackUnsuppressOptions { customer, decider } = options;
-    let (person, partition) = person(customer);
+    let Meant { person, partition, address } = Meant::by(customer, &config.privacy.privacy()?)?;
     let credentials = config.track.workspaces.get(&person.workspace);
     let credentials = credentials.with_context(|| format!("workspace {:?} has no credentials in [track]", person.workspace))?;
-    if person.id.chars().all(|c| c == '.') {
-        bail!("{:?} cannot stand in a path: Customer.io cannot be asked", person.id);
-    }
-    if let Err(error) = Api::new(credentials)?.unsuppress(&person).await {
+    let whom = match Identifier::of(&person, address.as_deref()) {
+        Ok(whom) => whom,
+        Err(Unaddressable::NoIdentifier) => bail!("Customer.io can be asked by the address only: give it, as email:ADDRESS"),
+        Err(error @ Unaddressable::Unusable) => bail!("Customer.io cannot be asked about {:?}: {error}", customer.customer),
+    };
+    if let Err(error) = Api::new(credentials)?.unsuppress(&whom).await {
         bail!("the track API did not unsuppress: {error}");
     }
     let record = OperatorRecord {
@@ -201,15 +226,37 @@ async fn unsuppress(options: &TrackUnsuppressOptions, config: &Config) -> anyhow
 
 #[cfg(test)]
 mod tests {
+    use aftersend_schemas::privacy::{HashKey, HashKeys};
     use aftersend_schemas::track_call::{Call, Phase};
 
     use super::*;
 
+    fn meant(customer: &str, privacy: &Privacy) -> anyhow::Result<Meant> {
+        Meant::by(&Customer { customer: customer.into(), workspace: "default".into() }, privacy)
+    }
+
+    #[test]
+    fn customers_are_named_by_their_id_customer_ios_id_or_an_address() {
+        let hashed = Privacy::Hash(HashKeys::new(vec![HashKey::new(b"test key", 0)]).unwrap());
+        let hash = "e0133736c049df33bb251ff893de6ea7";
+        for (customer, person, key) in [
+            ("u-1", "default:id:u-1", "u-1"),
+            ("cio_ab", "default:cio:ab", "cio_ab"),
+            ("A@b.example", "default:id:A@b.example", "A@b.example"),
+            ("email:7", "default:id:email:7", "email:7"),
+            ("email:A@b.example", &format!("default:email:{hash}"), &format!("email:{hash}")),
+            (&format!("email:{hash}"), &format!("default:email:{hash}"), &format!("email:{hash}")),
+        ] {
+            let meant = meant(customer, &hashed).unwrap();
+            assert_eq!((meant.person.to_string().as_str(), meant.partition), (person, partition_of(key.as_bytes())), "{customer}");
+            assert_eq!(meant.address.as_deref(), customer.starts_with("email:A").then_some("a@b.example"), "{customer}");
+        }
+        assert!(meant("email:a@b.example", &Privacy::Drop).is_err());
+    }
+
     #[test]
     fn a_status_says_what_was_acknowledged_what_was_called_and_what_was_decided() {
-        let customer = |customer: &str| Customer { customer: customer.into(), workspace: "default".into() };
-        let (someone, _) = person(&customer("u-1"));
-        assert_eq!(person(&customer("cio_ab")).0.to_string(), "default:cio:ab");
+        let someone = meant("u-1", &Privacy::Drop).unwrap().person;
         let mut ledger = LedgerRecord::new(someone.clone());
         ledger.attributes.insert("aftersend_email_score".into(), AttributeValue::Integer(40));
         ledger.answered_at = 1_770_000_000_000;

@@ -1,5 +1,6 @@
 //! The real binary against real Kafka and the real ClickHouse engine. `make test` starts both.
 
+mod addresses;
 mod command_line;
 mod consumer;
 mod demo;

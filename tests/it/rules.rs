@@ -87,7 +87,7 @@ async fn a_profile_of_a_newer_release_stops_whoever_reads_it_before_anything_is_
     let mut setup = Setup::new("").await?;
     let profiles = setup.topics().profiles();
     let producer: FutureProducer = producer_config(&setup.config, "newer-release", 10_000).create()?;
-    let newer = FutureRecord::to(&profiles).key("default:id:u-1").payload(&[3, 0, 0]).partition(3);
+    let newer = FutureRecord::to(&profiles).key("default:id:u-1").payload(&[4, 0, 0]).partition(3);
     producer.send(newer, Duration::from_secs(10)).await.map_err(|(error, _)| error)?;
 
     for service in [Service::ClickHouse, Service::Processor, Service::Track] {
@@ -98,7 +98,7 @@ async fn a_profile_of_a_newer_release_stops_whoever_reads_it_before_anything_is_
         })
         .await?;
         assert!(ended.contains("ended with exit status: 1"), "{ended}");
-        assert!(ended.contains("profile of version 3: this release reads up to version 2, upgrade it to go on"), "{ended}");
+        assert!(ended.contains("profile of version 4: this release reads up to version 3, upgrade it to go on"), "{ended}");
     }
     assert_eq!(setup.count("SELECT count() FROM profiles").await?, 0);
     assert_eq!(read_topic(&setup.config, &setup.topics().dead())?.len(), 0, "it is no dead letter: an upgrade goes on at it");

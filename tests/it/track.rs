@@ -50,7 +50,7 @@ fn profile(id: &str, change: i64, verdict: Option<Verdict>) -> ProfileRecord {
         changes_at: None,
     };
     let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: id.into() };
-    ProfileRecord { person, as_of: 1_770_000_000 + change, policy_version: 1, evaluation, state: vec![0; 64] }
+    ProfileRecord { person, as_of: 1_770_000_000 + change, policy_version: 1, evaluation, state: vec![0; 64], address: None }
 }
 
 /// Writes profiles as the processor would: to the partition of the person.
@@ -88,7 +88,7 @@ fn second_replica(setup: &Setup, variables: &[(&str, &str)]) -> anyhow::Result<P
 }
 
 /// Runs a command of the operator's; what it prints.
-fn operator(setup: &Setup, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn operator(setup: &Setup, arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(binary()?).arg("track").args(arguments).arg("--config").arg(setup.file()).output()?;
     ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)

@@ -24,7 +24,7 @@ pub enum EmailPrivacy {
     /// Stored as a keyed hash.
     #[default]
     Hash,
-    /// Stored in clear, beside the hash.
+    /// Stored in clear, beside the hash; people known only by an address are written back to at it.
     Plain,
     /// Not stored.
     Drop,

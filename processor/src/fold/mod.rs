@@ -1,6 +1,7 @@
 //! Evidence about one person as a join: merging is commutative, associative and idempotent, so any order and any number of duplicates give the same bytes.
 
 mod bytes;
+mod clear_address;
 mod encoding;
 mod first_version;
 mod hard;
@@ -11,6 +12,7 @@ mod recent;
 mod soft;
 mod state;
 
+pub use clear_address::ClearAddress;
 pub use hard::{HardBounce, HardBounces};
 pub use lives::Lives;
 pub use newest::Newest;

@@ -19,7 +19,7 @@ use super::row::{Head, Row};
 use super::session::SessionError;
 use super::store::{Change, Due, timers};
 use super::transaction::{Flight, Output, Place};
-use crate::fold::{Observation, State};
+use crate::fold::{ClearAddress, Observation, State};
 use crate::score::{Policies, evaluate};
 
 /// A batch is full at this many records, or people.
@@ -30,9 +30,10 @@ const PEOPLE: usize = 40_000;
 struct Touched {
     person: Person,
     state: State,
+    address: ClearAddress,
     /// As it was before the batch; nothing for somebody new.
     before: Option<Head>,
-    /// The evidence grew, or somebody is new.
+    /// More is known than before, or somebody is new.
     grew: bool,
     /// A verdict is due by time alone.
     due: bool,
@@ -77,7 +78,7 @@ impl Batch {
     /// Folds what a record says. `now` is the time of its partition.
     pub(super) fn fold(&mut self, said: Said, now: i64, people: &mut People) -> Result<(), SessionError> {
         let ending = match &said.what {
-            Ok((key, observation)) => self.observe(key, observation, now, people)?,
+            Ok((key, observation)) => self.observe(key, observation, &said.address, now, people)?,
             Err(ending) => *ending,
         };
         self.endings.push(ending);
@@ -85,9 +86,16 @@ impl Batch {
         Ok(())
     }
 
-    fn observe(&mut self, key: &Key, observation: &Observation, now: i64, people: &mut People) -> Result<Ending, SessionError> {
+    fn observe(
+        &mut self,
+        key: &Key,
+        observation: &Observation,
+        address: &ClearAddress,
+        now: i64,
+        people: &mut People,
+    ) -> Result<Ending, SessionError> {
         let Some(touched) = self.touch(key, people)? else { return Ok(Ending::NoPerson) };
-        let grew = touched.state.observe(observation);
+        let grew = touched.state.observe(observation) | touched.address.join(address);
         // Somebody new has a profile also if there is nothing to say of them yet.
         if grew || touched.before.is_none() {
             touched.grew = true;
@@ -106,13 +114,18 @@ impl Batch {
         let known = match &row {
             None => None,
             Some(row) => {
-                let (head, state) = row.parts().ok_or(SessionError::Doubt)?;
-                Some((head, State::decode(state)?))
+                let (head, address, state) = row.parts().ok_or(SessionError::Doubt)?;
+                Some((head, ClearAddress::known(address), State::decode(state)?))
             }
         };
         let touched = match known {
-            None => Touched { person, state: State::default(), before: None, grew: false, due: false, as_of: 0, now: 0 },
-            Some((head, state)) => Touched { person, state, before: Some(head), grew: false, due: false, as_of: head.as_of, now: 0 },
+            None => {
+                let (state, address) = Default::default();
+                Touched { person, state, address, before: None, grew: false, due: false, as_of: 0, now: 0 }
+            }
+            Some((head, address, state)) => {
+                Touched { person, state, address, before: Some(head), grew: false, due: false, as_of: head.as_of, now: 0 }
+            }
         };
         Ok(Some(self.people.entry(key.clone()).or_insert(touched)))
     }
@@ -185,12 +198,12 @@ impl Batch {
 
 impl Closed {
     fn add(&mut self, key: Key, touched: Touched, profiles: &Arc<str>, policies: &Policies, providers: &Providers) {
-        let Touched { person, state, before, grew, due, as_of, now } = touched;
+        let Touched { person, state, address, before, grew, due, as_of, now } = touched;
         let partition = key.partition();
         let from = before.map(|head| head.email);
         let output = |value| Output { topic: profiles.clone(), partition, key: key.text().into(), timestamp: now, value };
         if !grew && !due {
-            self.rearm(key, &state, before, now / 1000);
+            self.rearm(key, &state, &address, before, now / 1000);
             return;
         }
         let policy = policies.of(&person.workspace);
@@ -206,8 +219,9 @@ impl Closed {
         let evaluation = evaluate(&state, policy, &providers.view(&person.workspace), as_of);
         let head = Head::after(&evaluation, &state, policy, as_of, before.and_then(|head| head.armed_at));
         let encoded = state.encode();
-        let row = Row::new(&head, &encoded);
-        let record = ProfileRecord { person, as_of, policy_version: policy.version, evaluation, state: encoded };
+        let row = Row::new(&head, address.as_deref(), &encoded);
+        let address = address.as_deref().map(str::to_owned);
+        let record = ProfileRecord { person, as_of, policy_version: policy.version, evaluation, state: encoded, address };
         self.flight.outputs.push(output(Some(record.encode())));
         self.states.push(States { partition, from, to: Some(head.email) });
         let (set, done) = timers(before.as_ref(), Some(&head));
@@ -216,12 +230,12 @@ impl Closed {
     }
 
     /// Moves the timer of somebody whose verdict changes later than the timer says. Nobody but this replica needs to know.
-    fn rearm(&mut self, key: Key, state: &State, before: Option<Head>, now: i64) {
+    fn rearm(&mut self, key: Key, state: &State, address: &ClearAddress, before: Option<Head>, now: i64) {
         let Some(before) = before.filter(|head| head.armed_at.is_some_and(|armed| armed <= now)) else { return };
         let head = Head { armed_at: before.changes_at, ..before };
         let (set, done) = timers(Some(&before), Some(&head));
         if set.is_some() || done.is_some() {
-            let row = Row::new(&head, &state.encode());
+            let row = Row::new(&head, address.as_deref(), &state.encode());
             self.changes.push(Change { key, row: Some(row), set, done });
         }
     }

@@ -17,7 +17,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _};
 use super::key::Key;
 use super::metrics::Ending;
 use super::odd_events::OddEvents;
-use crate::fold::{Fact, Observation};
+use crate::fold::{ClearAddress, Fact, Observation};
 use crate::providers::{Mailed, text_of};
 
 /// What the session is told, in the order of each partition.
@@ -39,6 +39,8 @@ pub(super) struct Said {
     /// Unix milliseconds at which it counts, at the earliest.
     pub(super) judged_at: i64,
     pub(super) what: Result<(Key, Observation), Ending>,
+    /// What it says of where its person can be written to.
+    pub(super) address: ClearAddress,
     /// What it says of the mailbox provider, and in which workspace.
     pub(super) mailed: Option<Box<(String, Mailed)>>,
     pub(super) odd: Option<Box<OddEvents>>,
@@ -57,8 +59,17 @@ impl Said {
             Err(error @ DecodeError::TooNew { .. }) => return Err(error),
             Err(DecodeError::Malformed { .. }) => Err(Ending::NotAnEvent),
         };
-        let (topic, partition, offset) = (record.topic.clone(), record.partition, record.offset);
-        Ok(Self { topic, partition, offset, received_at: None, judged_at: record.timestamp, what, mailed: None, odd: None })
+        Ok(Self {
+            topic: record.topic.clone(),
+            partition: record.partition,
+            offset: record.offset,
+            received_at: None,
+            judged_at: record.timestamp,
+            what,
+            address: ClearAddress::default(),
+            mailed: None,
+            odd: None,
+        })
     }
 }
 
@@ -76,6 +87,7 @@ impl EventReader {
         received: &Received,
         odd: &mut Option<Box<OddEvents>>,
         mailed: &mut Option<Mailed>,
+        address: &mut ClearAddress,
     ) -> Result<(Key, Observation), Ending> {
         let event = self.normaliser.event(message.payload().unwrap_or_default()).map_err(|_| Ending::NotAnEvent)?;
         if !event.oddities.is_empty() {
@@ -92,6 +104,7 @@ impl EventReader {
         }
         let observation = Observation::of(&event, received.received_at, &self.normaliser).ok_or(Ending::Undated)?;
         *mailed = Self::mailed(&event, &observation);
+        *address = ClearAddress::of(&event, &person, &self.normaliser.privacy);
         Ok((Key::new(message.partition(), &person), observation))
     }
 
@@ -117,8 +130,8 @@ impl Reader for EventReader {
         let headers = headers.filter(|header| header.key == WORKSPACE || header.key == RECEIVED_AT);
         let headers = headers.map(|header| (header.key, header.value.unwrap_or_default()));
         let received = Received::from_headers(headers, message.timestamp().to_millis().unwrap_or_default());
-        let (mut odd, mut mailed) = (None, None);
-        let what = self.said(message, &received, &mut odd, &mut mailed);
+        let (mut odd, mut mailed, mut address) = (None, None, ClearAddress::default());
+        let what = self.said(message, &received, &mut odd, &mut mailed, &mut address);
         let mailed = mailed.map(|mailed| Box::new((received.workspace, mailed)));
         Input::Event(Said {
             topic: topic.clone(),
@@ -127,6 +140,7 @@ impl Reader for EventReader {
             received_at: Some(received.received_at),
             judged_at: 0,
             what,
+            address,
             mailed,
             odd,
         })

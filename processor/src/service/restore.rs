@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use aftersend_pipeline::config::Config;
+use aftersend_pipeline::config::{Config, EmailPrivacy};
 use aftersend_pipeline::consumer::{Handle, read_to_end};
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
@@ -36,7 +36,7 @@ pub(super) enum Doubt {
     OtherTopic,
     /// It may have missed that somebody was forgotten.
     TooOld,
-    /// The rules have changed: everybody is judged again.
+    /// The rules have changed, and everybody is judged again; or what is kept of addresses.
     OtherRules,
     /// It has seen more than there is.
     Ahead,
@@ -80,6 +80,20 @@ pub(super) struct Restorer {
     pub(super) delete_retention: i64,
 }
 
+/// Addresses may be in the store.
+fn keeps_addresses(config: &Config) -> bool {
+    config.privacy.email == EmailPrivacy::Plain
+}
+
+/// What a copy was made under, as a number.
+fn rules(config: &Config) -> u64 {
+    let mut text = format!("{:?}", config.policy);
+    if keeps_addresses(config) {
+        text.push_str(" with addresses");
+    }
+    xxh3_64(text.as_bytes())
+}
+
 /// Partitions that are up to date, and where the group stands in `operator`.
 pub(super) struct Ready {
     pub(super) checkpoints: BTreeMap<i32, Checkpoint>,
@@ -91,7 +105,7 @@ impl Restorer {
     pub(super) fn run(&self, partitions: &[i32], stop: &AtomicBool) -> Result<Ready, SessionError> {
         let started = Instant::now();
         let topic = Topics::new(&self.config.kafka.topic_prefix).profiles();
-        let rules = xxh3_64(format!("{:?}", self.config.policy).as_bytes());
+        let rules = rules(&self.config);
         let mut ready = BTreeMap::new();
         let (mut starts, mut operator) = (Vec::new(), Vec::new());
         let operators: Arc<str> = Topics::new(&self.config.kafka.topic_prefix).operator().into();
@@ -182,7 +196,7 @@ impl Restorer {
 
     fn take(&self, record: Record, pending: &mut BTreeMap<Key, Option<(Head, Row)>>) -> Result<(), SessionError> {
         let key = Key::of_record(record.partition, &record.key);
-        let row = record.value.map(|value| Row::of_record(&value, &self.policies)).transpose()?;
+        let row = record.value.map(|value| Row::of_record(&value, &self.policies, keeps_addresses(&self.config))).transpose()?;
         pending.insert(key, row);
         Ok(())
     }
@@ -191,7 +205,7 @@ impl Restorer {
     fn put(&self, pending: &mut BTreeMap<Key, Option<(Head, Row)>>, ready: &mut BTreeMap<i32, Checkpoint>) -> Result<(), SessionError> {
         let mut changes = Vec::with_capacity(pending.len());
         for (key, row) in std::mem::take(pending) {
-            let before = self.store.get(&key)?.as_ref().and_then(Row::parts_head);
+            let before = self.store.get(&key)?.as_ref().and_then(Row::head);
             let after = row.as_ref().map(|(head, _)| *head);
             let Some(checkpoint) = ready.get_mut(&key.partition()) else { continue };
             checkpoint.moved(before.map(|head| head.email), after.map(|head| head.email));
@@ -205,6 +219,13 @@ impl Restorer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_with_addresses_is_not_taken_for_one_without() {
+        let config = |email: &str| Config::parse(&format!("[privacy]\nemail = \"{email}\"\nhash_keys = [{{ key = \"k\" }}]"), []).unwrap();
+        let [hash, plain, drop] = ["hash", "plain", "drop"].map(|email| rules(&config(email)));
+        assert!(hash == drop && hash != plain);
+    }
 
     #[test]
     fn a_copy_is_trusted_only_for_the_same_topic_and_rules_and_while_it_can_have_missed_nobody() {

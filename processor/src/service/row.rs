@@ -40,39 +40,51 @@ impl Head {
     }
 }
 
-/// A person as stored: the head, then the evidence in its own encoding.
+/// Where the version of a state stands, it says that an address comes before the state. A release that knows no addresses takes it for a newer state, and
+/// stops.
+const ADDRESS: u8 = u8::MAX;
+
+/// A person as stored: the head; the address, for whom it is kept in clear; then the evidence in its own encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row(pub(super) Box<[u8]>);
 
 impl Row {
-    pub(super) fn new(head: &Head, state: &[u8]) -> Self {
-        // Plain numbers into a growing buffer have no way to fail.
+    pub(super) fn new(head: &Head, address: Option<&str>, state: &[u8]) -> Self {
+        // Plain numbers and text into a growing buffer have no way to fail.
         let mut bytes = postcard::to_extend(head, Vec::with_capacity(state.len() + 24)).unwrap_or_default();
+        if let Some(address) = address {
+            bytes = postcard::to_extend(&(ADDRESS, address), bytes).unwrap_or_default();
+        }
         bytes.extend_from_slice(state);
         Self(bytes.into_boxed_slice())
     }
 
-    /// A person as a record of `profiles` holds it.
-    pub(super) fn of_record(value: &[u8], policies: &Policies) -> Result<(Head, Self), DecodeError> {
+    /// A person as a record of `profiles` holds it; the address only if addresses are still kept in clear.
+    pub(super) fn of_record(value: &[u8], policies: &Policies, keeps_addresses: bool) -> Result<(Head, Self), DecodeError> {
         let record = ProfileRecord::decode(value)?;
         let state = State::decode(&record.state)?;
         let policy = policies.of(&record.person.workspace);
-        let head = if record.policy_version == policy.version {
+        let address = record.address.as_deref().filter(|_| keeps_addresses);
+        let head = if record.policy_version == policy.version && address == record.address.as_deref() {
             Head::after(&record.evaluation, &state, policy, record.as_of, None)
         } else {
-            // Under other rules everybody is judged again, at once and one after the other.
+            // Under other rules everybody is judged again, at once and one after the other. The record that this writes is without what must not be kept.
             Head::arm(record.as_of, record.evaluation.state, Some(record.as_of), None)
         };
-        Ok((head, Self::new(&head, &record.state)))
+        Ok((head, Self::new(&head, address, &record.state)))
     }
 
-    /// Head and evidence. Nothing if these bytes are none of ours: then the store is in doubt.
-    pub(super) fn parts(&self) -> Option<(Head, &[u8])> {
-        postcard::take_from_bytes(&self.0).ok()
+    /// Head, address and evidence. Nothing if these bytes are none of ours: then the store is in doubt.
+    pub(super) fn parts(&self) -> Option<(Head, Option<&str>, &[u8])> {
+        let (head, rest) = postcard::take_from_bytes(&self.0).ok()?;
+        match rest.split_first() {
+            Some((&ADDRESS, rest)) => postcard::take_from_bytes(rest).ok().map(|(address, state)| (head, Some(address), state)),
+            _ => Some((head, None, rest)),
+        }
     }
 
-    pub(super) fn parts_head(&self) -> Option<Head> {
-        self.parts().map(|(head, _)| head)
+    pub(super) fn head(&self) -> Option<Head> {
+        self.parts().map(|(head, ..)| head)
     }
 }
 
@@ -91,29 +103,58 @@ mod tests {
         let policy = policies.of("default");
         let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() };
         let evaluation = evaluate(&state, policy, &NoQuarantine, 7);
-        ProfileRecord { person, as_of: 7, policy_version: policy.version, evaluation, state: state.encode() }
+        ProfileRecord { person, as_of: 7, policy_version: policy.version, evaluation, state: state.encode(), address: None }
     }
 
     #[test]
     fn a_profile_or_a_state_of_a_newer_release_ends_the_processor_before_it_writes() {
         let policies = Policies::new(&Config::default().policy);
         let mut record = record(&policies);
-        let (head, row) = Row::of_record(&record.encode(), &policies).unwrap();
-        assert_eq!((head.as_of, row.parts_head()), (7, Some(head)));
+        let (head, row) = Row::of_record(&record.encode(), &policies, true).unwrap();
+        assert_eq!((head.as_of, row.head()), (7, Some(head)));
 
         let mut newer_profile = record.encode();
-        newer_profile[0] += 1;
+        newer_profile[0] = 4;
         record.state[0] += 1;
-        for (value, what) in [(newer_profile, "profile"), (record.encode(), "state in a profile")] {
-            let error = SessionError::from(Row::of_record(&value, &policies).unwrap_err());
+        for (value, what, known) in [(newer_profile, "profile", 3), (record.encode(), "state in a profile", 2)] {
+            let error = SessionError::from(Row::of_record(&value, &policies, true).unwrap_err());
             assert!(error.is_final());
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "a record of profiles cannot be read: {what} of version 3: this release reads up to version 2, upgrade it to go on"
+                    "a record of profiles cannot be read: {what} of version {}: this release reads up to version {known}, upgrade it to go on",
+                    known + 1
                 )
             );
         }
+    }
+
+    #[test]
+    fn an_address_is_stored_beside_the_evidence_and_nobody_else_pays_for_it() {
+        let policies = Policies::new(&Config::default().policy);
+        let mut record = record(&policies);
+        let (head, without) = Row::of_record(&record.encode(), &policies, true).unwrap();
+        assert_eq!(without.parts(), Some((head, None, &record.state[..])));
+        assert_eq!(without.0.len(), postcard::to_allocvec(&head).unwrap().len() + record.state.len());
+
+        record.address = Some("ana@b.example".into());
+        let (head, with) = Row::of_record(&record.encode(), &policies, true).unwrap();
+        assert_eq!(with.parts(), Some((head, Some("ana@b.example"), &record.state[..])));
+        // What a release does that knows no addresses.
+        let (_, rest) = postcard::take_from_bytes::<Head>(&with.0).unwrap();
+        assert!(matches!(State::decode(rest), Err(DecodeError::TooNew { .. })));
+    }
+
+    #[test]
+    fn an_address_that_may_no_longer_be_kept_is_left_behind_and_written_over_at_once() {
+        let policies = Policies::new(&Config::default().policy);
+        let mut record = record(&policies);
+        let lasting = Row::of_record(&record.encode(), &policies, false).unwrap().0.armed_at;
+        assert_ne!(lasting, Some(8), "nothing to leave behind");
+        record.address = Some("ana@b.example".into());
+        let (head, row) = Row::of_record(&record.encode(), &policies, false).unwrap();
+        assert_eq!((row.parts(), head.armed_at), (Some((head, None, &record.state[..])), Some(8)));
+        assert_eq!(Row::of_record(&record.encode(), &policies, true).unwrap().0.armed_at, lasting);
     }
 
     #[test]
@@ -121,7 +162,7 @@ mod tests {
         let policies = Policies::new(&Config::default().policy);
         let mut record = record(&policies);
         record.policy_version += 1;
-        let (head, _) = Row::of_record(&record.encode(), &policies).unwrap();
+        let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
         assert_eq!(head.armed_at, Some(8));
     }
 
@@ -130,17 +171,17 @@ mod tests {
         let policies = Policies::new(&Config::default().policy);
         let policy = policies.of("default");
         let mut record = record(&policies);
-        let (head, _) = Row::of_record(&record.encode(), &policies).unwrap();
+        let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
         assert_eq!(head.armed_at, Some(7 + policy.forget_after), "nothing but that there is somebody");
 
         let mut state = State::default();
         state.observe(&Observation { at: 1_000, message: 1, address: 1, fact: Fact::Delivered });
         (record.as_of, record.evaluation.changes_at, record.state) = (2_000, None, state.encode());
-        let (head, _) = Row::of_record(&record.encode(), &policies).unwrap();
+        let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
         assert_eq!(head.armed_at, Some(1_000 + policy.forget_after));
 
         record.evaluation.facts.hard_bounced_at = Some(1_900);
-        let (head, _) = Row::of_record(&record.encode(), &policies).unwrap();
+        let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
         assert_eq!(head.armed_at, Some(1_900 + SETTLE), "what everybody's mail says of the bounce is known by then");
     }
 

@@ -30,7 +30,7 @@ struct Evaluation {
 impl From<ProfileRecord> for super::ProfileRecord {
     fn from(first: ProfileRecord) -> Self {
         let ProfileRecord { person, as_of, policy_version, evaluation, state } = first;
-        Self { person, as_of, policy_version, evaluation: evaluation.into(), state }
+        Self { person, as_of, policy_version, evaluation: evaluation.into(), state, address: None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod first_version;
 mod grounds;
+mod second_version;
 mod words;
 
 use std::borrow::Cow;
@@ -14,7 +15,9 @@ pub use grounds::{Grounds, Measures, Reason};
 use crate::identity::Person;
 use crate::versioned::{DecodeError, Format};
 
-pub(crate) const FORMAT: Format = Format::new("profile", 2);
+pub(crate) const FORMAT: Format = Format::new("profile", 3);
+/// How records without an address are written: those of the release before, byte for byte, so that it can read them.
+const WITHOUT_ADDRESS: Format = Format::new("profile", 2);
 
 /// One person, as of one moment. The key of the record is the person's text form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,9 @@ pub struct ProfileRecord {
     pub evaluation: Evaluation,
     /// The evidence, in the processor's own versioned encoding.
     pub state: Vec<u8>,
+    /// The address, in its one spelling, of somebody known only by it: there with `[privacy] email = "plain"`, since the Track API knows them by nothing
+    /// else. Personal data; the key of the record holds its hash.
+    pub address: Option<String>,
 }
 
 /// The verdict on a person's e-mail. Ordered as they take precedence, strongest last.
@@ -315,7 +321,11 @@ pub struct Facts {
 impl ProfileRecord {
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        FORMAT.encode(self)
+        let Self { person, as_of, policy_version, evaluation, state, address } = self;
+        match address {
+            Some(_) => FORMAT.encode(self),
+            None => WITHOUT_ADDRESS.encode(&(person, as_of, policy_version, evaluation, state)),
+        }
     }
 
     /// Reads a value written by this or an earlier release.
@@ -323,7 +333,8 @@ impl ProfileRecord {
         let fields = FORMAT.open(bytes)?;
         match fields.version {
             1 => fields.read().map(first_version::ProfileRecord::into),
-            2 => fields.read(),
+            2 => fields.read().map(second_version::ProfileRecord::into),
+            3 => fields.read(),
             _ => Err(fields.malformed()),
         }
     }

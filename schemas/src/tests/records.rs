@@ -23,6 +23,8 @@ struct Fixture<T> {
 trait Kept: Debug + PartialEq + DeserializeOwned {
     const NAME: &'static str;
     const VERSION: u32;
+    /// What has nothing of the newest version is written as this one.
+    const OLDEST_WRITTEN: u32 = Self::VERSION;
     /// It is text, and fixtures show it as such.
     const IS_JSON: bool = false;
     fn encode(&self) -> Vec<u8>;
@@ -48,6 +50,7 @@ trait Kept: Debug + PartialEq + DeserializeOwned {
 impl Kept for ProfileRecord {
     const NAME: &'static str = "profile";
     const VERSION: u32 = profile::FORMAT.version as u32;
+    const OLDEST_WRITTEN: u32 = 2;
     fn encode(&self) -> Vec<u8> {
         self.encode()
     }
@@ -91,8 +94,9 @@ impl Kept for OperatorRecord {
     }
 }
 
+/// Of every version that is written.
 fn newest<T: Kept>() -> Vec<Fixture<T>> {
-    fixtures(T::NAME, T::VERSION)
+    (T::OLDEST_WRITTEN..=T::VERSION).flat_map(|version| fixtures(T::NAME, version)).collect()
 }
 
 fn reads_every_version<T: Kept>() {
@@ -125,7 +129,7 @@ fn writes_the_newest<T: Kept>() {
 fn fill_in<T: Kept>() {
     let path = path(&format!("fixtures/records/{}-v{}.json", T::NAME, T::VERSION));
     let mut text = std::fs::read_to_string(&path).unwrap();
-    for Fixture { value, .. } in newest::<T>().into_iter().filter(|fixture| fixture.bytes.is_empty()) {
+    for Fixture { value, .. } in fixtures::<Fixture<T>>(T::NAME, T::VERSION).into_iter().filter(|fixture| fixture.bytes.is_empty()) {
         text = text.replacen("\"bytes\": \"\"", &format!("\"bytes\": {:?}", T::show(&value.encode())), 1);
     }
     std::fs::write(path, text).unwrap();
@@ -140,7 +144,7 @@ fn records_are_written_as_the_newest_fixtures_show() {
 }
 
 fn refuses_the_next<T: Kept>() -> String {
-    let newer = T::next_version(T::bytes(&newest::<T>()[0].bytes));
+    let newer = T::next_version(T::bytes(&fixtures::<Fixture<T>>(T::NAME, T::VERSION)[0].bytes));
     let error = T::decode(&newer).unwrap_err();
     assert!(matches!(error, DecodeError::TooNew { found, known, .. } if found == T::VERSION + 1 && known == T::VERSION), "{error:?}");
     error.to_string()
@@ -151,7 +155,7 @@ fn records_of_the_next_version_are_refused_with_both_versions_and_what_to_do() {
     let refused = |record: &str, version: u32| {
         format!("{record} of version {}: this release reads up to version {version}, upgrade it to go on", version + 1)
     };
-    assert_eq!(refuses_the_next::<ProfileRecord>(), refused("profile", 2));
+    assert_eq!(refuses_the_next::<ProfileRecord>(), refused("profile", 3));
     assert_eq!(refuses_the_next::<LedgerRecord>(), refused("ledger record", 2));
     assert_eq!(refuses_the_next::<TrackCall>(), refused("track call", 1));
     assert_eq!(refuses_the_next::<OperatorRecord>(), refused("operator record", 1));
@@ -196,12 +200,27 @@ proptest! {
         let _ = (ProfileRecord::decode(&bytes), LedgerRecord::decode(&bytes), TrackCall::decode(&bytes), OperatorRecord::decode(&bytes));
         bytes.insert(0, 1);
         let _ = (ProfileRecord::decode(&bytes), LedgerRecord::decode(&bytes));
-        bytes[0] = 2;
-        let _ = ProfileRecord::decode(&bytes);
+        for version in 2..=3 {
+            bytes[0] = version;
+            let _ = ProfileRecord::decode(&bytes);
+        }
         let _ = ProfileRecord::decode(&damaged::<ProfileRecord>(place, to));
         let _ = LedgerRecord::decode(&damaged::<LedgerRecord>(place, to));
         let _ = TrackCall::decode(&damaged::<TrackCall>(place, to));
         let _ = OperatorRecord::decode(&damaged::<OperatorRecord>(place, to));
+    }
+}
+
+/// A person with an id costs no byte for what only others have, and stays readable for the release before.
+#[test]
+fn records_of_people_without_an_address_are_those_of_the_second_version() {
+    let addressed = fixtures::<Fixture<ProfileRecord>>(ProfileRecord::NAME, 3).into_iter().map(|fixture| fixture.value);
+    for mut profile in addressed {
+        let with = profile.encode();
+        profile.address = None;
+        let without = profile.encode();
+        assert_eq!((with[0], without[0]), (3, 2));
+        assert!(with[1..].starts_with(&without[1..]));
     }
 }
 
@@ -275,6 +294,7 @@ fn records_in_fixtures_hold_every_variant() {
 #[test]
 fn records_in_fixtures_have_every_option_set_and_unset() {
     let both = |set: Vec<bool>| assert!(set.contains(&true) && set.contains(&false), "{set:?}");
+    both(newest::<ProfileRecord>().iter().map(|fixture| fixture.value.address.is_some()).collect());
     let evaluations: Vec<Evaluation> = newest::<ProfileRecord>().into_iter().map(|fixture| fixture.value.evaluation).collect();
     both(evaluations.iter().map(|evaluation| evaluation.verdict.is_some()).collect());
     both(evaluations.iter().map(|evaluation| evaluation.changes_at.is_some()).collect());

@@ -250,7 +250,7 @@ mod tests {
             facts: Facts::default(),
             changes_at: None,
         };
-        ProfileRecord { person: person(), as_of: 7, policy_version: 1, evaluation, state: Vec::new() }.encode()
+        ProfileRecord { person: person(), as_of: 7, policy_version: 1, evaluation, state: Vec::new(), address: None }.encode()
     }
 
     #[test]
@@ -326,9 +326,9 @@ mod tests {
     #[test]
     fn a_record_of_a_newer_release_stops_its_batch_before_anything_of_it_is_written() {
         let mut newer = profile();
-        newer[0] += 1;
+        newer[0] = 4;
         let stopped = filled(&Profiles, [record(4, &[1, 200]), record(5, &profile()), record(6, &newer)]).unwrap_err();
-        assert_eq!(stopped.to_string(), "profile of version 3: this release reads up to version 2, upgrade it to go on");
+        assert_eq!(stopped.to_string(), "profile of version 4: this release reads up to version 3, upgrade it to go on");
 
         let call = TrackCall {
             version: TrackCall::VERSION + 1,

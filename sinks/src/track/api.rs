@@ -3,20 +3,17 @@
 use std::time::Duration;
 
 use aftersend_pipeline::config::TrackCredentials;
-use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::track_call::Call;
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, classify, classify_items, retry_after};
 use super::batch::attributes;
+use super::identifier::Identifier;
 use super::plan::Planned;
 
-/// Everything but letters, digits and `-._~`: a raw `/` or `+` would address somebody else and still be answered 200.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One workspace's API.
@@ -75,8 +72,8 @@ impl Api {
     }
 
     /// Makes one call, once.
-    pub(super) async fn call(&self, person: &Person, planned: &Planned) -> Answer {
-        let customer = self.customer(person);
+    pub(super) async fn call(&self, planned: &Planned) -> Answer {
+        let customer = self.customer(&planned.whom);
         let request = match planned.call {
             Call::Identify | Call::Unsubscribe => {
                 let mut body = attributes(planned);
@@ -86,16 +83,16 @@ impl Api {
             }
             Call::Suppress => self.client.post(format!("{customer}/suppress")).json(&json!({})),
         };
-        self.ask(person, request).await
+        self.ask(&planned.whom, request).await
     }
 
     /// Makes the calls of a batch with this body, once; an answer for each.
-    pub(super) async fn batch<'p>(&self, people: impl Iterator<Item = &'p Person>, body: String) -> Vec<Answer> {
-        let people: Vec<(&Person, String)> = people.map(|person| (person, identifier(person))).collect();
+    pub(super) async fn batch<'p>(&self, people: impl Iterator<Item = &'p Identifier>, body: String) -> Vec<Answer> {
+        let people: Vec<(&Identifier, String)> = people.map(|whom| (whom, whom.in_path())).collect();
         let request = self.client.post(format!("{}/api/v2/batch", self.base)).header(CONTENT_TYPE, "application/json").body(body);
         match self.send(request).await {
             Ok((status, wait, body)) => {
-                let secrets: Vec<_> = people.iter().map(|(person, encoded)| self.secrets(person, encoded)).collect();
+                let secrets: Vec<_> = people.iter().map(|(whom, encoded)| self.secrets(whom, encoded)).collect();
                 classify_items(status, wait, &body, &secrets)
             }
             Err(answer) => vec![answer; people.len()],
@@ -103,9 +100,9 @@ impl Api {
     }
 
     /// Frees a suppressed person's identifiers, once. The profile does not come back. The error says why not.
-    pub async fn unsuppress(&self, person: &Person) -> Result<(), String> {
-        let request = self.client.post(format!("{}/unsuppress", self.customer(person))).json(&json!({}));
-        match self.ask(person, request).await {
+    pub async fn unsuppress(&self, whom: &Identifier) -> Result<(), String> {
+        let request = self.client.post(format!("{}/unsuppress", self.customer(whom))).json(&json!({}));
+        match self.ask(whom, request).await {
             Answer::Acknowledged(_) => Ok(()),
             Answer::Refused(status, words) => Err(format!("refused with {status}: {words}")),
             Answer::Retry(error, _) => Err(format!("{error}: try again later")),
@@ -113,51 +110,30 @@ impl Api {
         }
     }
 
-    fn customer(&self, person: &Person) -> String {
-        format!("{}/api/v1/customers/{}", self.base, identifier(person))
+    fn customer(&self, whom: &Identifier) -> String {
+        format!("{}/api/v1/customers/{}", self.base, whom.in_path())
     }
 
-    async fn ask(&self, person: &Person, request: RequestBuilder) -> Answer {
+    async fn ask(&self, whom: &Identifier, request: RequestBuilder) -> Answer {
         match self.send(request).await {
-            Ok((status, wait, body)) => classify(status, wait, &body, &self.secrets(person, &identifier(person))),
+            Ok((status, wait, body)) => classify(status, wait, &body, &self.secrets(whom, &whom.in_path())),
             Err(answer) => answer,
         }
     }
 
     /// What must not be kept of an answer.
-    fn secrets<'s>(&'s self, person: &'s Person, encoded: &'s str) -> [&'s str; 4] {
-        [&person.id, encoded, &self.api_key, &self.site_id]
+    fn secrets<'s>(&'s self, whom: &'s Identifier, encoded: &'s str) -> [&'s str; 4] {
+        [whom.as_str(), encoded, &self.api_key, &self.site_id]
     }
 
     /// A whole answer: status, how long to wait, body.
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Option<Duration>, Bytes), Answer> {
-        // Without the address, which holds the person's id.
+        // Without the URL, which holds the person's name.
         let unanswered = |error: reqwest::Error| Answer::Retry(error.without_url().to_string(), None);
         let response = request.basic_auth(&self.site_id, Some(&self.api_key)).send().await.map_err(unanswered)?;
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
         // Half an answer is none.
         Ok((status, wait, response.bytes().await.map_err(unanswered)?))
-    }
-}
-
-/// How the API addresses a person in a path.
-fn identifier(person: &Person) -> String {
-    let encoded = utf8_percent_encode(&person.id, PATH);
-    match person.namespace {
-        Namespace::Cio => format!("cio_{encoded}"),
-        Namespace::Id | Namespace::Email => encoded.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_encoded_so_that_they_address_nobody_else() {
-        let id = |namespace, id: &str| identifier(&Person { workspace: "default".into(), namespace, id: id.into() });
-        assert_eq!(id(Namespace::Id, "a/b+c@d %é~-._"), "a%2Fb%2Bc%40d%20%25%C3%A9~-._");
-        assert_eq!(id(Namespace::Cio, "b1f4"), "cio_b1f4");
     }
 }

@@ -1,10 +1,10 @@
 //! Calls that go with one request of the v2 API, within its limits. Pure.
 
-use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::track_call::Call;
 use serde_json::{Value, json};
 
 use super::calls::Attempt;
+use super::identifier::Identifier;
 use super::plan::Planned;
 
 /// The API's 32 KB and 500 KB, whichever way they are counted, and a number of people that other clients use too.
@@ -19,18 +19,18 @@ pub(super) struct Item(String);
 
 impl Item {
     /// Nothing for what is sent alone: a suppress, since nobody knows in which order a batch is worked off, and what is too long.
-    pub(super) fn of(person: &Person, planned: &Planned) -> Option<Self> {
+    pub(super) fn of(planned: &Planned) -> Option<Self> {
         if planned.call == Call::Suppress {
             return None;
         }
-        let identifier = match person.namespace {
-            Namespace::Id => "id",
-            Namespace::Cio => "cio_id",
-            Namespace::Email => "email",
+        let kind = match planned.whom {
+            Identifier::Id(_) => "id",
+            Identifier::Cio(_) => "cio_id",
+            Identifier::Email(_) => "email",
         };
         let text = json!({
             "type": "person",
-            "identifiers": { identifier: person.id },
+            "identifiers": { kind: planned.whom.as_str() },
             "action": "identify",
             "attributes": attributes(planned),
             "timestamp": planned.seen.as_of,
@@ -80,42 +80,45 @@ impl Batch {
 mod tests {
     use std::collections::BTreeMap;
 
+    use aftersend_schemas::identity::{Namespace, Person};
     use aftersend_schemas::ledger::{AttributeValue, LedgerRecord, Seen};
     use aftersend_schemas::profile::ProfileRecord;
 
     use super::super::plan::tests::profile;
     use super::*;
 
-    fn planned(call: Call, reason: &str) -> Planned {
+    fn planned(whom: Identifier, call: Call, reason: &str) -> Planned {
         let attributes = BTreeMap::from([("a_reason".to_owned(), AttributeValue::Text(reason.to_owned()))]);
         let seen = Seen { as_of: 1_770_000_000, offset: 3, policy_version: 1 };
-        Planned { call, attributes, rule: "attributes", digest: 1, seen }
+        Planned { whom, call, attributes, rule: "attributes", digest: 1, seen }
     }
 
-    fn person(namespace: Namespace, id: &str) -> Person {
-        Person { workspace: "default".into(), namespace, id: id.into() }
+    fn of(call: Call, reason: &str) -> Planned {
+        planned(Identifier::Id("u".into()), call, reason)
     }
 
     fn attempt(profile: ProfileRecord) -> Attempt {
         let ledger = LedgerRecord::new(profile.person.clone());
-        Attempt { key: (0, "".into()), profile, planned: planned(Call::Identify, "r"), ledger, intended: None, admitted: None }
+        Attempt { key: (0, "".into()), profile, planned: of(Call::Identify, "r"), ledger, intended: None, admitted: None }
     }
 
     #[test]
     fn an_item_names_one_identifier_and_never_makes_anybody_anew() {
-        let item = |namespace, call| Item::of(&person(namespace, "a/b"), &planned(call, "r")).map(|item| item.0);
+        let item = |whom, call| Item::of(&planned(whom, call, "r")).map(|item| item.0);
         let identify = r#"{"action":"identify","attributes":{"_update":true,"a_reason":"r"},"identifiers":{"id":"a/b"},"timestamp":1770000000,"type":"person"}"#;
-        assert_eq!(item(Namespace::Id, Call::Identify).as_deref(), Some(identify));
+        assert_eq!(item(Identifier::Id("a/b".into()), Call::Identify).as_deref(), Some(identify));
         let unsubscribe = r#"{"action":"identify","attributes":{"_update":true,"a_reason":"r","unsubscribed":true},"identifiers":{"cio_id":"a/b"},"timestamp":1770000000,"type":"person"}"#;
-        assert_eq!(item(Namespace::Cio, Call::Unsubscribe).as_deref(), Some(unsubscribe));
+        assert_eq!(item(Identifier::Cio("a/b".into()), Call::Unsubscribe).as_deref(), Some(unsubscribe));
+        let by_address = item(Identifier::Email("a@b.example".into()), Call::Identify).unwrap_or_default();
+        assert!(by_address.contains(r#""identifiers":{"email":"a@b.example"}"#), "{by_address}");
     }
 
     #[test]
     fn a_suppress_and_what_is_too_long_go_alone() {
-        assert!(Item::of(&person(Namespace::Id, "u"), &planned(Call::Suppress, "")).is_none());
+        assert!(Item::of(&of(Call::Suppress, "")).is_none());
         let of_length = |length: usize| {
-            let rest = Item::of(&person(Namespace::Id, "u"), &planned(Call::Identify, "")).map_or(0, |item| item.0.len());
-            Item::of(&person(Namespace::Id, "u"), &planned(Call::Identify, &"x".repeat(length - rest)))
+            let rest = Item::of(&of(Call::Identify, "")).map_or(0, |item| item.0.len());
+            Item::of(&of(Call::Identify, &"x".repeat(length - rest)))
         };
         assert!(of_length(MAX_ITEM).is_some());
         assert!(of_length(MAX_ITEM + 1).is_none());
@@ -125,9 +128,9 @@ mod tests {
     fn a_batch_stays_within_its_limits() {
         for length in [10, 900, 20_000] {
             let mut batch = Batch::default();
-            let item = Item::of(&person(Namespace::Id, "u"), &planned(Call::Identify, &"x".repeat(length))).unwrap();
+            let item = Item::of(&of(Call::Identify, &"x".repeat(length))).unwrap();
             while batch.has_room(&item) {
-                batch.push(attempt(profile(person(Namespace::Id, "u"), None)), &item);
+                batch.push(attempt(profile(Person { workspace: "default".into(), namespace: Namespace::Id, id: "u".into() }, None)), &item);
             }
             let (attempts, body) = batch.close();
             assert!(attempts.len() == MAX_PEOPLE || body.len() + item.0.len() + 1 > MAX_BYTES, "{} in {}", attempts.len(), body.len());

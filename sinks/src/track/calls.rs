@@ -105,8 +105,8 @@ impl Caller {
         }
         self.metrics.requests.inc();
         let answers = match &attempts[..] {
-            [one] => vec![api.call(&one.profile.person, &one.planned).await],
-            many => api.batch(many.iter().map(|attempt| &attempt.profile.person), body).await,
+            [one] => vec![api.call(&one.planned).await],
+            many => api.batch(many.iter().map(|attempt| &attempt.planned.whom), body).await,
         };
         let health = answers.iter().map(Answer::health).max();
         let settled = attempts.into_iter().zip(answers).map(|(attempt, answer)| self.settle(attempt, answer, started));

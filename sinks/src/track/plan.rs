@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use aftersend_pipeline::config::{Config, Reaction, Rules};
-use aftersend_schemas::identity::Namespace;
 use aftersend_schemas::ledger::{AttributeValue, Attributes, LedgerRecord, Seen, Standing};
 use aftersend_schemas::profile::{Cause, EmailState, ProfileRecord, Verdict};
 use aftersend_schemas::track_call::Call;
@@ -11,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::attributes::{self, Names, difference, wanted};
 use super::decisions::Decided;
+use super::identifier::{Identifier, Unaddressable};
 use super::never::NeverSuppress;
 
 /// The next step for a person.
@@ -33,7 +33,7 @@ pub(super) enum Done {
     Suppressed,
     /// Known only by an address, which is not kept in clear.
     NoIdentifier,
-    /// The id cannot stand in a path, or would address somebody else.
+    /// The id, or the address, cannot stand in a path, or would address somebody else.
     UnusableId,
     /// The API refused exactly this before.
     Refused,
@@ -78,6 +78,7 @@ impl Done {
 /// A call, and what asked for it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Planned {
+    pub(super) whom: Identifier,
     pub(super) call: Call,
     /// Empty for a suppress.
     pub(super) attributes: Attributes,
@@ -153,14 +154,11 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
     if ledger.standing == Standing::Suppressed {
         return Step::Done(Done::Suppressed);
     }
-    if profile.person.namespace == Namespace::Email {
-        return Step::Done(Done::NoIdentifier);
-    }
-    // URL libraries collapse dots in a path, and `cio_...` there is Customer.io's own id: the call would go to somebody else.
-    let is_taken_for_cio = profile.person.namespace == Namespace::Id && profile.person.id.starts_with("cio_");
-    if is_taken_for_cio || profile.person.id.chars().all(|c| c == '.') {
-        return Step::Done(Done::UnusableId);
-    }
+    let whom = match Identifier::of(&profile.person, profile.address.as_deref()) {
+        Ok(whom) => whom,
+        Err(Unaddressable::NoIdentifier) => return Step::Done(Done::NoIdentifier),
+        Err(Unaddressable::Unusable) => return Step::Done(Done::UnusableId),
+    };
     let seen = seen(profile, offset);
     if ledger.seen.is_after(seen) {
         return Step::Done(Done::Stale);
@@ -182,14 +180,13 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
         if let Some(attributes) = sent.or_else(|| unsubscribe.then_some(attributes)) {
             let call = if unsubscribe { Call::Unsubscribe } else { Call::Identify };
             let rule = if unsubscribe { rule } else { "attributes" };
-            return unless_refused(
-                ledger,
-                Planned { call, digest: digest(call, &ruled.names.without_time(&attributes)), attributes, rule, seen },
-            );
+            let digest = digest(call, &ruled.names.without_time(&attributes));
+            return unless_refused(ledger, Planned { whom, call, digest, attributes, rule, seen });
         }
     }
     let Some(verdict) = suppress else { return Step::Done(Done::InStep) };
-    if profile.evaluation.never_suppress || moment.decided.never_suppress() || ruled.never.contains(&profile.person.id) {
+    let is_listed = ruled.never.contains(&profile.person.id) || ruled.never.contains(whom.as_str());
+    if profile.evaluation.never_suppress || moment.decided.never_suppress() || is_listed {
         return Step::Done(Done::Never);
     }
     if is_doubtful(profile, Some(verdict)) {
@@ -204,7 +201,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
         return Step::WaitUntil(due);
     }
     let digest = digest(Call::Suppress, &BTreeMap::new());
-    unless_refused(ledger, Planned { call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen })
+    unless_refused(ledger, Planned { whom, call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen })
 }
 
 fn is_doubtful(profile: &ProfileRecord, verdict: Option<&Verdict>) -> bool {

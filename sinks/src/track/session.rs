@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aftersend_pipeline::config::{Config, TrackMode};
+use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
 use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Reader, RestoreError, restore_partitions};
 use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::record::Record;
@@ -399,7 +399,7 @@ impl Session {
             self.people.set_ledger(key.clone(), &marked);
         }
         self.people.calling(key);
-        let item = if may_be_batched { Item::of(&attempt.profile.person, &attempt.planned) } else { None };
+        let item = if may_be_batched { Item::of(&attempt.planned) } else { None };
         let Some(item) = item else { return self.send(workspace, vec![attempt], String::new()) };
         if self.batches.get(&workspace).is_some_and(|batch| !batch.has_room(&item)) {
             self.send_batch(&workspace);
@@ -648,7 +648,11 @@ impl Session {
                 continue;
             };
             match ProfileRecord::decode(value) {
-                Ok(profile) => self.people.profile(record.partition, record.offset, record.timestamp, profile, now),
+                Ok(mut profile) => {
+                    // An earlier configuration may have let it be written.
+                    profile.address = profile.address.filter(|_| self.config.privacy.email == EmailPrivacy::Plain);
+                    self.people.profile(record.partition, record.offset, record.timestamp, profile, now);
+                }
                 Err(error @ DecodeError::TooNew { .. }) => return Err(TrackSinkError::TooNew(error)),
                 Err(error) => {
                     self.metrics.unreadable.inc();

@@ -119,7 +119,7 @@ fn profile(id: &str, change: i64) -> ProfileRecord {
         changes_at: None,
     };
     let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: id.into() };
-    ProfileRecord { person, as_of: 1_770_000_000 + change, policy_version: 1, evaluation, state: vec![7; 300] }
+    ProfileRecord { person, as_of: 1_770_000_000 + change, policy_version: 1, evaluation, state: vec![7; 300], address: None }
 }
 
 /// Writes one record for each person, to the partition of the person.

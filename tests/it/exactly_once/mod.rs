@@ -75,7 +75,7 @@ fn profile(person: &str, score: u8) -> Vec<u8> {
         facts: Facts::default(),
         changes_at: None,
     };
-    ProfileRecord { person: some_person(person), as_of: 7, policy_version: 1, evaluation, state: Vec::new() }.encode()
+    ProfileRecord { person: some_person(person), as_of: 7, policy_version: 1, evaluation, state: Vec::new(), address: None }.encode()
 }
 
 fn track_call(person: &str) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! The processor against real Kafka: kills, zombies, rebalances, restores, timers, identities.
 
+mod addresses;
 mod identity;
 mod kills;
 mod operators;

@@ -1,4 +1,4 @@
-use aftersend_schemas::identity::Person;
+use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::profile::{Cadence, ChannelReason, EmailState, Evaluation, Facts, Grounds, Verdict};
 
 use super::*;
@@ -35,7 +35,7 @@ pub(in crate::track) fn profile(person: Person, cause: Option<Cause>) -> Profile
         facts: Facts::default(),
         changes_at: None,
     };
-    ProfileRecord { person, as_of: RECEIVED / 1000, policy_version: 1, evaluation, state: Vec::new() }
+    ProfileRecord { person, as_of: RECEIVED / 1000, policy_version: 1, evaluation, state: Vec::new(), address: None }
 }
 
 fn at(now: i64) -> Moment {
@@ -113,6 +113,28 @@ fn people_who_cannot_be_addressed_get_no_call() {
         let step = run(&profile(person.clone(), None), &mut LedgerRecord::new(person), &rules(""), RECEIVED);
         assert_eq!(step, (vec![], Step::Done(end)));
     }
+}
+
+#[test]
+fn people_known_only_by_an_address_are_called_at_it_and_the_ledger_knows_them_by_its_hash() {
+    let later = RECEIVED + 60 * MINUTE;
+    let person = person(Namespace::Email, "e0133736c049df33bb251ff893de6ea7");
+    let mut profile = profile(person.clone(), Some(Cause::HardBounce));
+    profile.address = Some("a@b.example".into());
+    let mut ledger = LedgerRecord::new(person.clone());
+    let Step::Call(planned) = next(&profile, 0, &ledger, &rules(""), &at(later)) else { unreachable!("a call is wanted") };
+    assert_eq!(planned.whom, Identifier::Email("a@b.example".into()));
+    assert!(!format!("{planned:?}").contains('@'));
+    assert_eq!(run(&profile, &mut ledger, &rules(""), later), (vec![Call::Identify, Call::Suppress], Step::Done(Done::Suppressed)));
+    assert!(!String::from_utf8_lossy(&ledger.encode()).contains('@'));
+
+    for never in ["a@b.example", "A@B.Example", "@B.example", "*@b.*", "e0133736c049df33bb251ff893de6ea7"] {
+        let rules = rules(&format!("never_suppress = [\"{never}\"]"));
+        let step = run(&profile, &mut LedgerRecord::new(person.clone()), &rules, later);
+        assert_eq!(step, (vec![Call::Identify], Step::Done(Done::Never)), "{never}");
+    }
+    profile.address = Some("a b@c.example".into());
+    assert_eq!(next(&profile, 0, &LedgerRecord::new(person), &rules(""), &at(later)), Step::Done(Done::UnusableId));
 }
 
 #[test]
