@@ -17,7 +17,7 @@ const OTHER: &str = "(other)";
 /// How an event of `raw` ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// It changed a person's evidence.
+    /// It changed what is known of a person.
     Applied,
     /// It added nothing: a duplicate, or no evidence.
     Unchanged,

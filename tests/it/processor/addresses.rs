@@ -60,8 +60,16 @@ async fn people_known_only_by_an_address_have_it_in_their_profile_for_as_long_as
     assert_eq!(found.values().collect::<Vec<_>>(), [&None]);
     fleet.stop("a").await?;
 
-    // In clear, in any order and with duplicates: one spelling each, and none for whom an id is known.
+    // In clear: what is read again adds no evidence, but the address.
     fleet.launch_with("a", PLAIN)?;
+    log.write("default", &events[0], unix_millis())?;
+    eventually(LIMIT, async || {
+        let found = addresses(&records(&setup.config)?)?;
+        ensure!(found.values().eq([&Some("p0@xn--bcher-kva.example".to_owned())]), "{found:?}");
+        Ok(())
+    })
+    .await?;
+    // In any order and with duplicates: one spelling each, and none for whom an id is known.
     for body in disturb(events, 60, 100, 3) {
         log.write("default", &body, unix_millis())?;
     }
