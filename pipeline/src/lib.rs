@@ -1,4 +1,4 @@
-//! How records travel: configuration, Kafka clients, the consumer loop, finished offsets, telemetry and shutdown. Every service is built of these.
+//! How records travel: configuration, Kafka clients, the consumer loop, finished offsets, local copies of topics, telemetry and shutdown. Every service is built of these.
 
 pub mod config;
 pub mod consumer;
@@ -8,6 +8,7 @@ pub mod record;
 pub mod record_headers;
 pub mod retry;
 pub mod shutdown;
+pub mod store;
 pub mod supervise;
 pub mod telemetry;
 

@@ -32,7 +32,8 @@ const MAX_COALESCE: Duration = Duration::from_secs(3_600);
 pub struct Track {
     /// Whether calls are made. Default: dry-run.
     pub mode: TrackMode,
-    /// Where a local copy of the ledger is to be kept. Accepted, not used yet: the ledger is held in memory and restored from `track-ledger`.
+    /// Where this replica keeps its copy of the ledger, so that a restart reads only what it missed. Default: a temporary directory, and every start
+    /// reads the whole of its partitions.
     pub state_dir: Option<PathBuf>,
     /// Data centre. Default: us.
     pub region: Region,

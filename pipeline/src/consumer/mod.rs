@@ -183,15 +183,21 @@ impl<T: Send + 'static> Consumer<T> {
 impl<T: Send + 'static> Handle<T> {
     /// Commits, and waits for the group coordinator's answer. `metadata` is kept beside each offset: ASCII, at most 4,096 bytes. Blocks.
     pub fn commit(&self, offsets: &[(Partition, NextOffset)], metadata: &str) -> KafkaResult<()> {
+        let noted: Vec<_> = offsets.iter().map(|(partition, next)| (partition.clone(), *next, metadata.to_owned())).collect();
+        self.commit_noted(&noted)
+    }
+
+    /// As [`Handle::commit`], with metadata for each partition. It may be of a topic that the group does not read.
+    pub fn commit_noted(&self, offsets: &[(Partition, NextOffset, String)]) -> KafkaResult<()> {
         if offsets.is_empty() {
             return Ok(());
         }
-        let list = list(offsets)?;
-        if !metadata.is_empty() {
-            for (partition, _) in offsets {
-                if let Some(mut element) = list.find_partition(&partition.0, partition.1) {
-                    element.set_metadata(metadata);
-                }
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), next, metadata) in offsets {
+            let mut element = list.add_partition(topic, *partition);
+            element.set_offset(Offset::Offset(next.0))?;
+            if !metadata.is_empty() {
+                element.set_metadata(metadata);
             }
         }
         self.consumer.commit(&list, CommitMode::Sync)

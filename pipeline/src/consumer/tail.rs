@@ -62,6 +62,11 @@ impl Tail {
         self.records.recv().await
     }
 
+    /// One that waits already, if any does.
+    pub fn try_next(&mut self) -> Option<Record> {
+        self.records.try_recv().ok()
+    }
+
     /// Ends.
     pub async fn close(mut self) {
         self.stop.store(true, Ordering::Relaxed);

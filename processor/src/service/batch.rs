@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use aftersend_pipeline::consumer::Partition;
 use aftersend_pipeline::offsets::NextOffset;
+use aftersend_pipeline::store::Key;
 use aftersend_schemas::identity::Person;
 use aftersend_schemas::profile::ProfileRecord;
 use foldhash::quality::RandomState;
 use indexmap::IndexMap;
 
 use super::input::Said;
-use super::key::Key;
 use super::metrics::Ending;
 use super::people::{People, States};
 use super::providers::Providers;

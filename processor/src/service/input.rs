@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use aftersend_pipeline::consumer::Reader;
 use aftersend_pipeline::record::Record;
+use aftersend_pipeline::store::Key;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::Address;
 use aftersend_schemas::brake::BrakeRelease;
@@ -14,7 +15,6 @@ use aftersend_schemas::operator::OperatorRecord;
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers as _};
 
-use super::key::Key;
 use super::metrics::Ending;
 use super::odd_events::OddEvents;
 use crate::fold::{ClearAddress, Fact, Observation};

@@ -1,13 +1,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aftersend_pipeline::store::Doubt;
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
 use aftersend_schemas::oddity::Oddity;
 use aftersend_schemas::profile::EmailState;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::odd_events::OddEvents;
-use super::restore::Doubt;
 
 /// Undocumented kinds with a label of their own; what comes after them is counted together.
 const KINDS: usize = 100;

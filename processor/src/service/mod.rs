@@ -13,7 +13,6 @@
 mod batch;
 mod clock;
 mod input;
-mod key;
 mod metrics;
 mod odd_events;
 mod people;
@@ -29,6 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::kafka::{check_topics, topic_setting};
+pub use aftersend_pipeline::store::StoreError;
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Latch, Metrics, Readiness, serve};
 use aftersend_schemas::topics::Topics;
@@ -38,7 +38,6 @@ use metrics::ProcessorMetrics;
 use session::Session;
 pub use session::SessionError;
 use store::Store;
-pub use store::StoreError;
 
 /// Kafka's own default.
 const DELETE_RETENTION_MS: i64 = 86_400_000;

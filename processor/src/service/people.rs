@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use aftersend_pipeline::store::{Key, StoreError};
 use aftersend_schemas::profile::EmailState;
 use foldhash::quality::RandomState;
 use quick_cache::{Weighter, unsync::Cache};
 
-use super::key::Key;
 use super::metrics::ProcessorMetrics;
 use super::row::Row;
-use super::store::{Change, Checkpoint, Due, Store, StoreError};
+use super::store::{Change, Checkpoint, Due, Store, moved};
 use super::transaction::Place;
 
 /// Timers taken from the store at once.
@@ -57,7 +57,7 @@ impl People {
 
     /// A partition is restored and ours to work on.
     pub(super) fn take(&mut self, partition: i32, checkpoint: Checkpoint) {
-        self.metrics.people(&checkpoint.people, 1);
+        self.metrics.people(&checkpoint.tally, 1);
         let fired = Due { at: i64::MIN, key: None };
         self.owned.insert(partition, Owned { checkpoint, fired, next_due: i64::MIN, announced: false });
     }
@@ -65,7 +65,7 @@ impl People {
     /// A partition went. Its next owner writes it from now on; the store keeps what it has for the day it comes back.
     pub(super) fn let_go(&mut self, partition: i32) {
         if let Some(owned) = self.owned.remove(&partition) {
-            self.metrics.people(&owned.checkpoint.people, -1);
+            self.metrics.people(&owned.checkpoint.tally, -1);
         }
         self.cache.retain(|key, _| key.partition() != partition);
     }
@@ -161,7 +161,7 @@ impl People {
         }
         for States { partition, from, to } in states {
             if let Some(owned) = self.owned.get_mut(partition) {
-                owned.checkpoint.moved(*from, *to);
+                moved(&mut owned.checkpoint.tally, *from, *to);
                 self.metrics.moved(*from, *to);
             }
         }
@@ -209,7 +209,7 @@ impl People {
         }
         let checkpoints = self.owned.iter().map(|(partition, owned)| (*partition, &owned.checkpoint));
         self.store.apply(std::iter::empty(), checkpoints)?;
-        self.metrics.store_bytes.set(i64::try_from(self.store.disk_bytes()).unwrap_or(i64::MAX));
+        self.metrics.store_bytes.set(i64::try_from(self.store.rows.disk_bytes()).unwrap_or(i64::MAX));
         Ok(())
     }
 }

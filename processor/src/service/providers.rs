@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use aftersend_pipeline::record::Record;
+use aftersend_pipeline::store::Key;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::ProviderId;
 
-use super::key::Key;
 use super::transaction::Output;
 use crate::providers::{Changed, Mailed, Standings, View, Window, WindowKey};
 

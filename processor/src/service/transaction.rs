@@ -16,6 +16,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use super::input::Input;
+use super::store::Checkpoint;
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -39,7 +40,7 @@ pub(super) struct Flight {
     pub(super) places: Vec<Place>,
 }
 
-/// How far a partition of `profiles` is known, and the number of its topic: see `restore`.
+/// How far a partition of `profiles` is known, and the number of its topic: see `aftersend_pipeline::store`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) partition: i32,
@@ -173,7 +174,7 @@ impl Runner {
             let written = next.get(&place.partition).copied().unwrap_or_default();
             let mut element = list.add_partition(&self.profiles, place.partition);
             element.set_offset(Offset::Offset(place.next.max(written)))?;
-            element.set_metadata(format!("{:016x}", place.topic));
+            element.set_metadata(Checkpoint::note(place.topic));
         }
         Ok(list)
     }

@@ -5,11 +5,11 @@ use aftersend_schemas::identity::Person;
 
 /// A person's key beside the number of its partition, as everything local is sorted: one byte, then the text form of the person.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key(Box<[u8]>);
+pub struct Key(Box<[u8]>);
 
 impl Key {
     /// Partitions are few: see [`aftersend_schemas::topics::PARTITIONS`].
-    pub(super) fn new(partition: i32, person: &Person) -> Self {
+    pub fn new(partition: i32, person: &Person) -> Self {
         let Person { workspace, namespace, id } = person;
         let namespace = namespace.as_str();
         let mut bytes = Vec::with_capacity(workspace.len() + namespace.len() + id.len() + 3);
@@ -22,34 +22,37 @@ impl Key {
         Self(bytes.into_boxed_slice())
     }
 
-    /// Of a record in `profiles`.
-    pub(super) fn of_record(partition: i32, key: &[u8]) -> Self {
+    /// Of a record of a compacted topic.
+    pub fn of_record(partition: i32, key: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(key.len() + 1);
         bytes.push(byte(partition));
         bytes.extend_from_slice(key);
         Self(bytes.into_boxed_slice())
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// As it is stored.
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    pub(super) fn partition(&self) -> i32 {
+    /// The partition.
+    pub fn partition(&self) -> i32 {
         self.0.first().copied().unwrap_or_default().into()
     }
 
-    /// The key of the record in `profiles`.
-    pub(super) fn text(&self) -> &[u8] {
+    /// The key of the record.
+    pub fn text(&self) -> &[u8] {
         self.0.get(1..).unwrap_or_default()
     }
 
-    pub(super) fn person(&self) -> Option<Person> {
+    /// Whom it names, if anybody.
+    pub fn person(&self) -> Option<Person> {
         Person::parse(std::str::from_utf8(self.text()).ok()?)
     }
 }
 
 /// The first byte of everything stored for a partition.
-pub(super) fn byte(partition: i32) -> u8 {
+pub fn byte(partition: i32) -> u8 {
     u8::try_from(partition).unwrap_or(u8::MAX)
 }
 
