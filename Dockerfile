@@ -26,12 +26,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 
 FROM debian:bookworm-slim
 
+# A volume mounted at /var/lib/aftersend is the service's own; the rest of the image may be read-only.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --system --gid 10001 aftersend \
-    && useradd --system --uid 10001 --gid 10001 --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin aftersend
+    && useradd --system --uid 10001 --gid 10001 --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin aftersend \
+    && install -d -o 10001 -g 10001 /var/lib/aftersend
 
 COPY --from=builder /out/aftersend /usr/local/bin/aftersend
 

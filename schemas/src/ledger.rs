@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Person;
 use crate::versioned::{DecodeError, Format};
 
-pub(crate) const FORMAT: Format = Format::new("ledger record", 2);
+pub(crate) const FORMAT: Format = Format::new("ledger record", LedgerRecord::VERSION);
 
 /// What is written to a person, without the prefix, in the order of the documentation.
 pub const ATTRIBUTES: [&str; 22] = [
@@ -159,6 +159,9 @@ impl From<LedgerRecordV1> for LedgerRecord {
 }
 
 impl LedgerRecord {
+    /// The version that this release writes, and the newest that it reads.
+    pub const VERSION: u8 = 2;
+
     /// A person of whom nothing has been acknowledged.
     pub fn new(person: Person) -> Self {
         Self {

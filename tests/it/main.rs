@@ -13,3 +13,4 @@ mod replay;
 mod rules;
 mod tables;
 mod track;
+mod track_cache;

@@ -27,7 +27,7 @@ fn worded(reason: &str) -> Grounds {
     Grounds::Worded { reason: reason.to_owned(), contributions: Vec::new() }
 }
 
-fn profile(id: &str, change: i64, verdict: Option<Verdict>) -> ProfileRecord {
+pub(super) fn profile(id: &str, change: i64, verdict: Option<Verdict>) -> ProfileRecord {
     let state = match (&verdict, id.starts_with("grey")) {
         (_, true) => EmailState::Grey,
         (Some(verdict), _) if verdict.cause == Cause::Complaint => EmailState::Complained,
@@ -54,17 +54,17 @@ fn profile(id: &str, change: i64, verdict: Option<Verdict>) -> ProfileRecord {
 }
 
 /// Writes profiles as the processor would: to the partition of the person.
-struct Profiles {
+pub(super) struct Profiles {
     producer: FutureProducer,
     topic: String,
 }
 
 impl Profiles {
-    fn new(setup: &Setup) -> anyhow::Result<Self> {
+    pub(super) fn new(setup: &Setup) -> anyhow::Result<Self> {
         Ok(Self { producer: producer_config(&setup.config, "profiles", 10_000).create()?, topic: setup.topics().profiles() })
     }
 
-    async fn write(&self, profiles: &[ProfileRecord]) -> anyhow::Result<()> {
+    pub(super) async fn write(&self, profiles: &[ProfileRecord]) -> anyhow::Result<()> {
         let mut sent = FuturesUnordered::new();
         for profile in profiles {
             let (key, value) = (profile.person.to_string(), profile.encode());
@@ -103,7 +103,17 @@ async fn the_workspace_ends_as_wanted_whatever_the_api_answers_and_however_often
     let track = "max_irreversible_per_hour = 100000\nmax_irreversible_share = 1.0\n";
     let mut setup = Setup::tracking(track, "[policy]\nhold_hard_bounce = \"0s\"\nnever_suppress = [\"vip-*\"]\n").await?;
     let budget = BUDGET.to_string();
-    let variables = [("AFTERSEND__TRACK__MAX_REQUESTS_PER_SECOND", budget.as_str())];
+    // Each keeps its cache of the ledger over its deaths.
+    let caches = [1, 2].map(|replica| setup.directory().join(format!("track-{replica}")).to_string_lossy().into_owned());
+    // One of them sends batches.
+    let variables = |cache, batch| {
+        [
+            ("AFTERSEND__TRACK__MAX_REQUESTS_PER_SECOND", budget.as_str()),
+            ("AFTERSEND__TRACK__STATE_DIR", cache),
+            ("AFTERSEND__TRACK__BATCH", batch),
+        ]
+    };
+    let [first_variables, second_variables] = [variables(caches[0].as_str(), "false"), variables(caches[1].as_str(), "true")];
     let profiles = Profiles::new(&setup)?;
     let mut random = StdRng::seed_from_u64(8);
     let ids: Vec<String> = (0..2_000)
@@ -116,10 +126,8 @@ async fn the_workspace_ends_as_wanted_whatever_the_api_answers_and_however_often
     let mut last: BTreeMap<String, ProfileRecord> = BTreeMap::new();
 
     setup.track_api.misbehave(Some((6, 8)));
-    setup.launch_with(Service::Track, &variables)?;
-    // One of them sends batches.
-    let batching = [variables[0], ("AFTERSEND__TRACK__BATCH", "true")];
-    let mut second = Some(second_replica(&setup, &batching)?);
+    setup.launch_with(Service::Track, &first_variables)?;
+    let mut second = Some(second_replica(&setup, &second_variables)?);
     let changes: i64 = 20_000;
     let per_wave: i64 = 1_000;
     let began = Instant::now();
@@ -140,11 +148,11 @@ async fn the_workspace_ends_as_wanted_whatever_the_api_answers_and_however_often
         // One of the two every time; both now and then.
         if wave % 2 == 0 || wave % 5 == 0 {
             setup.kill(Service::Track)?;
-            setup.launch_with(Service::Track, &variables)?;
+            setup.launch_with(Service::Track, &first_variables)?;
         }
         if wave % 2 == 1 || wave % 5 == 0 {
             second.take().context("it runs")?.kill()?;
-            second = Some(second_replica(&setup, &batching)?);
+            second = Some(second_replica(&setup, &second_variables)?);
         }
         match wave {
             6 => setup.track_api.answer_with(Some(401)),

@@ -37,6 +37,11 @@ impl Decisions {
     pub(super) fn about(&self, person: &str) -> Decided {
         self.0.get(person).copied().unwrap_or_default()
     }
+
+    /// Whom operators have freed.
+    pub(super) fn unsuppressed(&self) -> Vec<String> {
+        self.0.iter().filter(|(_, decided)| decided.unsuppressed_at.is_some()).map(|(person, _)| person.clone()).collect()
+    }
 }
 
 impl Decided {

@@ -1,3 +1,4 @@
+use aftersend_pipeline::store::Doubt;
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
 use aftersend_schemas::track_call::Call;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -18,6 +19,10 @@ pub(super) struct TrackMetrics {
     pub(super) freshness: HistogramVec,
     pub(super) saved: IntCounter,
     pub(super) unreadable: IntCounter,
+    pub(super) ledger_restored: IntCounter,
+    pub(super) ledger_pending: IntGauge,
+    pub(super) stores_discarded: IntCounterVec,
+    pub(super) store_bytes: IntGauge,
     pub(super) consumers: ConsumerFamilies,
 }
 
@@ -53,12 +58,25 @@ impl TrackMetrics {
             saved: metrics.counter("track_calls_saved_total", "Calls that were wanted and not made, since a newer profile came before."),
             unreadable: metrics
                 .counter("track_unreadable_profiles_total", "Profiles that could not be read; they are in the dead letters."),
+            ledger_restored: metrics
+                .counter("track_ledger_restored_total", "Records of track-ledger read at assignments: what the local cache had missed."),
+            ledger_pending: metrics.gauge("track_ledger_pending", "People of whom more is known than was read back from track-ledger."),
+            stores_discarded: metrics.counter_vec(
+                "track_store_discarded_total",
+                "Partitions whose local cache was thrown away and restored whole, by why.",
+                &["reason"],
+            ),
+            store_bytes: metrics.gauge("track_store_bytes", "Size of the local cache of the ledger on disk."),
             consumers: ConsumerFamilies::new(metrics),
         };
         for call in [Call::Identify, Call::Unsubscribe, Call::Suppress] {
             for result in ["acknowledged", "refused", "retried", "stopped", "split", "dry_run"] {
                 let _ = this.calls.with_label_values(&[call.as_str(), result]);
             }
+        }
+        // Of a ledger none is ever too old: it has no tombstones to miss.
+        for doubt in Doubt::ALL.into_iter().filter(|doubt| *doubt != Doubt::TooOld) {
+            let _ = this.stores_discarded.with_label_values(&[doubt.as_str()]);
         }
         for lane in Lane::ALL {
             let _ = this.freshness.with_label_values(&[lane.as_str()]);

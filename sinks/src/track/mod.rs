@@ -19,6 +19,7 @@ mod calls;
 mod decisions;
 mod gate;
 mod identifier;
+mod ledger;
 mod listen;
 mod metrics;
 mod never;

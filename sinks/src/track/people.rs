@@ -1,4 +1,4 @@
-//! The people of the assigned partitions: the latest profile of those with something to do, and the ledger of all.
+//! The people of the assigned partitions with something to do, and the latest profile of each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use aftersend_pipeline::consumer::Partition;
 use aftersend_pipeline::offsets::{NextOffset, Prefix};
 use aftersend_pipeline::retry::Backoff;
-use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::profile::ProfileRecord;
 
 use super::plan::{self, Lane};
@@ -62,8 +61,6 @@ struct Place {
     at_end: bool,
     /// Time of the last record, Unix milliseconds.
     last_at: i64,
-    /// People in the ledger, by workspace.
-    known: BTreeMap<String, u64>,
 }
 
 /// Everything this replica holds. No I/O.
@@ -74,20 +71,15 @@ pub(super) struct People {
     fresh: VecDeque<PersonKey>,
     /// People without a call under way, by workspace and lane and by when they are looked at.
     due: BTreeMap<String, [BTreeSet<(i64, PersonKey)>; 3]>,
-    /// Encoded: there may be millions.
-    ledger: HashMap<PersonKey, Box<[u8]>>,
     places: HashMap<i32, Place>,
     superseded: u64,
 }
 
 impl People {
-    /// A partition came, with its ledger.
-    pub(super) fn assign(&mut self, partition: i32, ledger: impl Iterator<Item = LedgerRecord>) {
+    /// A partition came.
+    pub(super) fn assign(&mut self, partition: i32) {
         self.revoke(partition);
         self.places.insert(partition, Place::default());
-        for record in ledger {
-            self.set_ledger((partition, record.person.to_string().into()), &record);
-        }
     }
 
     /// A partition went.
@@ -98,7 +90,6 @@ impl People {
         for queue in self.due.values_mut().flatten() {
             queue.retain(|(_, (known, _))| *known != partition);
         }
-        self.ledger.retain(|(known, _), _| *known != partition);
     }
 
     /// A profile came. A person's older one is not looked at any more.
@@ -222,34 +213,6 @@ impl People {
 
     pub(super) fn workspaces(&self) -> Vec<String> {
         self.due.keys().cloned().collect()
-    }
-
-    pub(super) fn get(&self, key: &PersonKey) -> Option<(&Open, LedgerRecord)> {
-        let open = self.open.get(key)?;
-        Some((open, self.ledger(key).unwrap_or_else(|| LedgerRecord::new(open.profile.person.clone()))))
-    }
-
-    /// What the ledger says of a person.
-    pub(super) fn ledger(&self, key: &PersonKey) -> Option<LedgerRecord> {
-        LedgerRecord::decode(self.ledger.get(key)?).ok()
-    }
-
-    pub(super) fn set_ledger(&mut self, key: PersonKey, record: &LedgerRecord) {
-        let Some(place) = self.places.get_mut(&key.0) else { return };
-        let workspace = &record.person.workspace;
-        if self.ledger.insert(key, record.encode().into_boxed_slice()).is_none() {
-            match place.known.get_mut(workspace) {
-                Some(known) => *known += 1,
-                None => {
-                    place.known.insert(workspace.clone(), 1);
-                }
-            }
-        }
-    }
-
-    /// People in the ledger, by partition and workspace.
-    pub(super) fn known(&self) -> impl Iterator<Item = (i32, &BTreeMap<String, u64>)> {
-        self.places.iter().map(|(partition, place)| (*partition, &place.known))
     }
 
     pub(super) fn open(&self, key: &PersonKey) -> Option<&Open> {

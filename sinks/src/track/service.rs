@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use aftersend_pipeline::config::{Config, ConfigError, TrackMode};
 use aftersend_pipeline::consumer::RestoreError;
 use aftersend_pipeline::kafka::{TopicError, wait_for_topics};
+use aftersend_pipeline::store::StoreError;
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
 use aftersend_schemas::DecodeError;
@@ -13,6 +14,7 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Api, Greeting};
+use super::ledger::Cache;
 use super::metrics::TrackMetrics;
 use super::session::Session;
 
@@ -46,12 +48,21 @@ pub enum TrackSinkError {
     /// The ledger was written by a newer release: going on would repeat calls.
     #[error("a record of track-ledger cannot be read: {0}")]
     Ledger(String),
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger's topic holds less than was read of it.
+    #[error("track-ledger was cut off or made anew: the local cache of it is thrown away")]
+    LedgerCut,
+    /// A task died.
+    #[error("a task died: {0}")]
+    Task(#[from] tokio::task::JoinError),
 }
 
 impl TrackSinkError {
     /// True for what starting over cannot mend.
     fn is_final(&self) -> bool {
-        !matches!(self, Self::Restore(_) | Self::Kafka(_))
+        !matches!(self, Self::Restore(_) | Self::Kafka(_) | Self::Store(_) | Self::LedgerCut | Self::Task(_))
     }
 }
 
@@ -117,7 +128,11 @@ impl TrackSink {
 
     /// Starts over after failures of Kafka; other errors end the service.
     async fn serve_until(&self, shutdown: &CancellationToken, metrics: &TrackMetrics) -> Result<(), TrackSinkError> {
-        let session = || async { Session::start(&self.config, metrics)?.run(shutdown).await };
+        let session = || async {
+            let config = self.config.clone();
+            let cache = tokio::task::spawn_blocking(move || Cache::open(&config)).await??;
+            Session::start(&self.config, cache, metrics)?.run(shutdown).await
+        };
         supervise("track", shutdown, session, TrackSinkError::is_final).await
     }
 }
@@ -133,5 +148,6 @@ mod tests {
         assert!(TrackSinkError::Heard(newer).is_final());
         assert!(TrackSinkError::Ledger(newer.to_string()).is_final());
         assert!(!TrackSinkError::Kafka(KafkaError::Canceled).is_final());
+        assert!(!TrackSinkError::LedgerCut.is_final());
     }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
-use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Reader, RestoreError, restore_partitions};
+use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Reader, Tail};
 use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
+use aftersend_pipeline::store::{Checkpoint, Ready, Restorer};
 use aftersend_pipeline::{record_headers, unix_millis};
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::brake::{self, BrakeEntry, BrakeRelease};
@@ -29,8 +31,9 @@ use super::api::Api;
 use super::batch::{Batch, Item};
 use super::brake::{Brakes, Found};
 use super::calls::{Answered, Attempt, Attempted, Caller, Ended, Request};
-use super::decisions::{Decided, Decisions};
+use super::decisions::Decisions;
 use super::gate::Gate;
+use super::ledger::{Cache, Ledger};
 use super::listen::{Heard, Listener};
 use super::metrics::TrackMetrics;
 use super::people::{People, PersonKey};
@@ -44,6 +47,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const MAX_OPEN: usize = 200_000;
 /// So many people are looked at before anything else gets its turn.
 const LOOKS: usize = 2_000;
+/// How long a shutdown waits for the last answers to come back through the ledger.
+const READ_BACK: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
 /// How often what the brake has to know is written down, if it changed.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -118,6 +123,10 @@ pub(super) struct Session {
     ruled: HashMap<String, Arc<Ruled>>,
     caller: Arc<Caller>,
     people: People,
+    ledger: Ledger,
+    ledger_topic: Arc<str>,
+    /// Brings the ledger back as it is written.
+    tail: Tail,
     brakes: Brakes,
     decisions: Decisions,
     /// Everything that operators had said at the start has been heard.
@@ -136,7 +145,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn start(config: &Config, metrics: &TrackMetrics) -> Result<Self, TrackSinkError> {
+    pub(super) fn start(config: &Config, cache: Cache, metrics: &TrackMetrics) -> Result<Self, TrackSinkError> {
         let topics = Topics::new(&config.kafka.topic_prefix);
         let group_name = topics.track_group();
         let apis = config.track.workspaces.iter().map(|(name, credentials)| Ok((name.clone(), Api::new(credentials)?)));
@@ -148,6 +157,7 @@ impl Session {
             rate: Rate::new(config.track.max_requests_per_second),
             metrics: metrics.clone(),
         };
+        let dry_run = config.track.mode == TrackMode::DryRun;
         let listener = Listener::start(config)?;
         let profiles_topic: Arc<str> = topics.profiles().into();
         let reader = ProfileReader { topic: profiles_topic.clone() };
@@ -162,6 +172,9 @@ impl Session {
             ruled: HashMap::new(),
             caller: Arc::new(caller),
             people: People::default(),
+            ledger: Ledger::new(cache, dry_run, metrics.clone()),
+            ledger_topic: topics.track_ledger().into(),
+            tail: Tail::start(config, "sink-track-ledger")?,
             brakes: Brakes::default(),
             decisions: Decisions::default(),
             caught_up: false,
@@ -171,7 +184,7 @@ impl Session {
             asking: FuturesUnordered::new(),
             told: HashMap::new(),
             reminded: None,
-            dry_run: config.track.mode == TrackMode::DryRun,
+            dry_run,
             full: false,
             metrics: metrics.clone(),
             profiles_topic,
@@ -181,11 +194,11 @@ impl Session {
     }
 
     pub(super) async fn run(mut self, shutdown: &CancellationToken) -> Result<(), TrackSinkError> {
-        let result = self.serve(shutdown).await;
+        let mut result = self.serve(shutdown).await;
         if result.is_ok() {
-            self.drain(tokio::time::Instant::now() + DRAIN.mul_f32(0.8)).await;
-            self.commit().await;
+            result = self.finish().await;
         }
+        self.tail.close().await;
         self.consumer.close().await;
         result
     }
@@ -198,11 +211,12 @@ impl Session {
         };
         let (mut commit, mut tell) = (every(COMMIT_EVERY), every(TELL_EVERY));
         loop {
-            let next = self.look_and_call();
+            let next = self.look_and_call()?;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                Some(answered) = self.calls.next() => self.answered(answered),
+                Some(answered) = self.calls.next() => self.answered(answered)?,
+                record = self.tail.next() => self.ledger.read(record.ok_or(KafkaError::Canceled)?)?,
                 Some(lost) = self.asking.next() => self.not_asked(lost),
                 Some(heard) = self.listener.next() => self.heard(heard).await?,
                 notice = self.consumer.next() => match notice {
@@ -210,10 +224,13 @@ impl Session {
                     Some(Notice::Assigned(partitions)) => self.assigned(&partitions).await?,
                     Some(Notice::Records(records)) => self.take(records).await?,
                     Some(Notice::Revoked(partitions, released)) => {
-                        self.drain(tokio::time::Instant::now() + DRAIN.mul_f32(0.8)).await;
+                        self.drain(tokio::time::Instant::now() + DRAIN.mul_f32(0.8)).await?;
                         self.commit().await;
+                        let followed: Vec<i32> = numbers(&partitions).into_iter().filter(|partition| self.ledger.owns(*partition)).collect();
+                        self.tail.leave(&self.ledger_topic, &followed)?;
                         for partition in &partitions {
                             self.people.revoke(partition.1);
+                            self.ledger.let_go(partition.1)?;
                             self.asked.retain(|_, asked| asked.key.0 != partition.1);
                             self.group.forget(partition);
                         }
@@ -231,10 +248,10 @@ impl Session {
     }
 
     /// Looks at whom there is to look at, and starts calls as far as there is room; how long nothing more happens by time alone.
-    fn look_and_call(&mut self) -> Duration {
+    fn look_and_call(&mut self) -> Result<Duration, TrackSinkError> {
         for _ in 0..LOOKS {
             let Some(key) = self.people.next_fresh() else { break };
-            self.look(&key, false);
+            self.look(&key, false)?;
         }
         let mut next = Duration::from_secs(1);
         for workspace in self.people.workspaces() {
@@ -255,7 +272,7 @@ impl Session {
                     next = next.min(Duration::from_millis(wait.max(1)));
                     break;
                 };
-                self.look(&key, true);
+                self.look(&key, true)?;
                 looks += 1;
                 if looks == LOOKS {
                     next = Duration::ZERO;
@@ -266,7 +283,7 @@ impl Session {
         }
         self.metrics.open.set(i64::try_from(self.people.len()).unwrap_or(i64::MAX));
         self.metrics.saved.inc_by(self.people.take_superseded());
-        if self.people.has_fresh() { Duration::ZERO } else { next }
+        Ok(if self.people.has_fresh() { Duration::ZERO } else { next })
     }
 
     fn gate(&mut self, workspace: &str) -> &mut Gate {
@@ -284,19 +301,20 @@ impl Session {
     }
 
     /// Plans one person. `may_call` only when it is this person's turn: others may be more urgent.
-    fn look(&mut self, key: &PersonKey, may_call: bool) {
+    fn look(&mut self, key: &PersonKey, may_call: bool) -> Result<(), TrackSinkError> {
         let now = unix_millis();
-        let Some((open, ledger)) = self.people.get(key) else { return };
+        let Some(open) = self.people.open(key) else { return Ok(()) };
         let workspace = open.profile.person.workspace.clone();
         if !self.apis.contains_key(&workspace) && !self.dry_run {
             self.metrics.profiles.with_label_values(&["no_credentials"]).inc();
             self.people.done(key);
-            return;
+            return Ok(());
         }
         let released_through = self.brakes.released_through(&workspace, now);
         let moment = Moment { now, decided: self.decisions.about(&key.1), released_through };
         let ruled = self.ruled(&workspace);
-        let Some(open) = self.people.open(key) else { return };
+        let Some(open) = self.people.open(key) else { return Ok(()) };
+        let ledger = self.ledger.get(key)?.unwrap_or_else(|| LedgerRecord::new(open.profile.person.clone()));
         match plan::next(&open.profile, open.offset, &ledger, &ruled, &moment) {
             Step::Done(done) => {
                 self.metrics.profiles.with_label_values(&[done.as_str()]).inc();
@@ -318,12 +336,13 @@ impl Session {
                     self.wants_call(key);
                     self.people.wait(key.clone(), due);
                 } else if planned.call == Call::Suppress && !self.dry_run {
-                    self.suppress(key, planned, ledger, now);
+                    self.suppress(key, planned, ledger, now)?;
                 } else {
-                    self.call(key, planned, ledger);
+                    self.call(key, planned, ledger)?;
                 }
             }
         }
+        Ok(())
     }
 
     fn wants_call(&mut self, key: &PersonKey) {
@@ -333,20 +352,22 @@ impl Session {
     }
 
     /// What is irreversible waits until everything before has been read, and asks the brake.
-    fn suppress(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord, now: i64) {
-        let Some(open) = self.people.open(key) else { return };
-        let Some(verdict) = open.profile.evaluation.verdict.clone() else { return };
+    fn suppress(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord, now: i64) -> Result<(), TrackSinkError> {
+        let Some(open) = self.people.open(key) else { return Ok(()) };
+        let Some(verdict) = open.profile.evaluation.verdict.clone() else { return Ok(()) };
         let person = open.profile.person.clone();
         let since = open.changed_at;
         if open.admitted.is_some_and(|asked| asked.elapsed() < ADMISSION) {
             return self.call(key, planned, ledger);
         }
         if !self.people.has_read_up_to(key.0, since) {
-            return self.people.wait(key.clone(), now + FENCE_MS);
+            self.people.wait(key.clone(), now + FENCE_MS);
+            return Ok(());
         }
         let is_released = self.brakes.released_through(&person.workspace, now).is_some_and(|through| verdict.received_at <= through);
         if self.brakes.is_tripped(&person.workspace, verdict.cause) && !is_released {
-            return self.brake_holds(key);
+            self.brake_holds(key);
+            return Ok(());
         }
         let id = rand::rng().random();
         let request = brake::Request {
@@ -372,6 +393,7 @@ impl Session {
                 }
             }
         }));
+        Ok(())
     }
 
     /// Nothing is done to this person until the brake is released: then everything is read again.
@@ -386,8 +408,8 @@ impl Session {
         }
     }
 
-    fn call(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord) {
-        let Some(open) = self.people.open_mut(key) else { return };
+    fn call(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord) -> Result<(), TrackSinkError> {
+        let Some(open) = self.people.open_mut(key) else { return Ok(()) };
         let intended = open.intent.filter(|(_, digest)| *digest == planned.digest).map(|(at, _)| at);
         open.intent = Some((intended.unwrap_or_else(Instant::now), planned.digest));
         let (profile, admitted, workspace) = (open.profile.clone(), open.admitted, open.profile.person.workspace.clone());
@@ -396,15 +418,19 @@ impl Session {
         if attempt.planned.call == Call::Suppress && !self.dry_run {
             // Should this attempt be given up, nothing but the same may follow it.
             let marked = LedgerRecord { suppress_sent_at: unix_millis(), ..attempt.ledger.clone() };
-            self.people.set_ledger(key.clone(), &marked);
+            self.ledger.set(key, &marked)?;
         }
         self.people.calling(key);
         let item = if may_be_batched { Item::of(&attempt.planned) } else { None };
-        let Some(item) = item else { return self.send(workspace, vec![attempt], String::new()) };
+        let Some(item) = item else {
+            self.send(workspace, vec![attempt], String::new());
+            return Ok(());
+        };
         if self.batches.get(&workspace).is_some_and(|batch| !batch.has_room(&item)) {
             self.send_batch(&workspace);
         }
         self.batches.entry(workspace).or_default().push(attempt, &item);
+        Ok(())
     }
 
     fn send_batch(&mut self, workspace: &str) {
@@ -420,20 +446,21 @@ impl Session {
         self.calls.push(Box::pin(self.caller.clone().request(Request { workspace, api, attempts, body })));
     }
 
-    fn answered(&mut self, Answered { workspace, health, people }: Answered) {
+    fn answered(&mut self, Answered { workspace, health, people }: Answered) -> Result<(), TrackSinkError> {
         match health {
             Some(health) => self.gate(&workspace).finished(Instant::now(), health),
             None => self.gate(&workspace).abandoned(),
         }
         for attempted in people {
-            self.ended(attempted);
+            self.ended(attempted)?;
         }
         self.show_gates();
+        Ok(())
     }
 
-    fn ended(&mut self, Attempted { key, ledger, ended }: Attempted) {
+    fn ended(&mut self, Attempted { key, ledger, ended }: Attempted) -> Result<(), TrackSinkError> {
         let now = unix_millis();
-        self.people.set_ledger(key.clone(), &ledger);
+        self.ledger.set(&key, &ledger)?;
         match ended {
             Ended::Answered => {
                 if let Some(open) = self.people.open_mut(&key) {
@@ -457,6 +484,7 @@ impl Session {
                 self.people.answered(&key, false);
             }
         }
+        Ok(())
     }
 
     fn show_gates(&self) {
@@ -492,7 +520,7 @@ impl Session {
             },
             Heard::Decided(record) => {
                 let person = self.decisions.take(&record);
-                self.unsuppress(&person).await;
+                self.unsuppress(&person, self.people.partitions().collect()).await?;
                 self.people.look(&person);
             }
             Heard::Released(release) => self.release(release).await,
@@ -566,18 +594,18 @@ impl Session {
     }
 
     /// An operator's word frees whom we had suppressed before.
-    async fn unsuppress(&mut self, person: &str) {
-        let partitions: Vec<i32> = self.people.partitions().collect();
+    async fn unsuppress(&mut self, person: &str, partitions: Vec<i32>) -> Result<(), TrackSinkError> {
         for partition in partitions {
             let key: PersonKey = (partition, person.into());
-            let Some(ledger) = self.people.ledger(&key) else { continue };
+            let Some(ledger) = self.ledger.get(&key)? else { continue };
             let is_ours = ledger.standing == Standing::Suppressed || ledger.suppress_sent_at != 0;
             if is_ours && self.decisions.about(person).unsuppresses(ledger.answered_at.max(ledger.suppress_sent_at)) {
                 let freed = LedgerRecord::new(ledger.person);
                 self.caller.write_ledger(partition, &freed).await;
-                self.people.set_ledger(key, &freed);
+                self.ledger.set(&key, &freed)?;
             }
         }
+        Ok(())
     }
 
     /// Tells the brake's log how many people we know, and that a brake is on.
@@ -586,7 +614,7 @@ impl Session {
             return;
         }
         let mut entries = Vec::new();
-        for (partition, known) in self.people.known() {
+        for (partition, known) in self.ledger.known() {
             let people: u64 = known.values().sum();
             let told = self.told.get(&partition).copied();
             if told.is_none_or(|told| people.abs_diff(told) * 20 > told) {
@@ -694,69 +722,98 @@ impl Session {
 
     async fn restore(&mut self, assigned: &[Partition]) -> Result<(), TrackSinkError> {
         let started = Instant::now();
-        let config = self.config.clone();
-        let topic = self.topics.track_ledger();
-        let partitions: Vec<i32> = assigned.iter().map(|(_, partition)| *partition).collect();
-        let restored = tokio::task::spawn_blocking(move || {
-            let mut people: HashMap<(i32, Vec<u8>), Option<Vec<u8>>> = HashMap::new();
-            restore_partitions(&config, &topic, &partitions, |record| {
-                people.insert((record.partition, record.key), record.value);
-            })?;
-            Ok::<_, RestoreError>(people)
+        let partitions = numbers(assigned);
+        let (config, topic, group) = (self.config.clone(), self.ledger_topic.clone(), self.group.clone());
+        let (cache, metrics, restored) = (self.ledger.cache(), self.metrics.clone(), partitions.clone());
+        let ready = tokio::task::spawn_blocking(move || {
+            let restorer = Restorer {
+                config: &config,
+                topic: &topic,
+                group: &group,
+                store: &cache.store,
+                kept: &cache,
+                // Of a newer release's records an older one must hear before it goes on.
+                rules: LedgerRecord::VERSION.into(),
+                // None are written here.
+                tombstones: None,
+                discarded: &metrics.stores_discarded,
+            };
+            restorer.run(&restored, &AtomicBool::new(false))
         });
-        let restored = restored.await.map_err(|error| TrackSinkError::Ledger(error.to_string()))??;
-        let mut ledgers: HashMap<i32, Vec<LedgerRecord>> = HashMap::new();
-        let count = restored.len();
-        let mut freed = Vec::new();
-        for ((partition, _), value) in restored {
-            let Some(value) = value else { continue };
-            let record = LedgerRecord::decode(&value).map_err(|error| TrackSinkError::Ledger(error.to_string()))?;
-            if record.standing == Standing::Suppressed {
-                freed.push(record.person.to_string());
-            }
-            ledgers.entry(partition).or_default().push(record);
+        let Ready { checkpoints, records } = ready.await??;
+        self.metrics.ledger_restored.inc_by(records);
+        // Nothing of an earlier assignment may come after this.
+        while let Some(record) = self.tail.try_next() {
+            self.ledger.read(record)?;
         }
-        for (_, partition) in assigned {
+        let starts: Vec<_> = checkpoints.iter().map(|(partition, checkpoint)| (*partition, Some(checkpoint.next()))).collect();
+        let people: u64 = checkpoints.values().flat_map(|checkpoint| checkpoint.tally.values()).sum();
+        for (partition, checkpoint) in checkpoints {
             // A partition that comes while we are full must be paused like the others.
             self.full = false;
-            self.people.assign(*partition, ledgers.remove(partition).unwrap_or_default().into_iter());
+            self.people.assign(partition);
+            self.ledger.take(partition, checkpoint)?;
         }
-        for person in freed {
-            // Said while nobody had this partition.
-            if self.decisions.about(&person) != Decided::default() {
-                self.unsuppress(&person).await;
-            }
+        self.tail.follow(&self.ledger_topic, &starts)?;
+        // Said while nobody had this partition.
+        for person in self.decisions.unsuppressed() {
+            self.unsuppress(&person, partitions.clone()).await?;
         }
-        tracing::info!(people = count, partitions = assigned.len(), seconds = started.elapsed().as_secs_f64(), "ledger restored");
+        tracing::info!(records, people, partitions = assigned.len(), seconds = started.elapsed().as_secs_f64(), "ledger restored");
+        Ok(())
+    }
+
+    /// Lets calls be answered and the ledger come back, so that the next start has nothing to read.
+    async fn finish(&mut self) -> Result<(), TrackSinkError> {
+        self.drain(tokio::time::Instant::now() + DRAIN.mul_f32(0.8)).await?;
+        let deadline = tokio::time::Instant::now() + READ_BACK;
+        while !self.ledger.is_read_back() {
+            let Ok(record) = tokio::time::timeout_at(deadline, self.tail.next()).await else { break };
+            self.ledger.read(record.ok_or(KafkaError::Canceled)?)?;
+        }
+        self.commit().await;
         Ok(())
     }
 
     /// Lets calls under way be answered.
-    async fn drain(&mut self, deadline: tokio::time::Instant) {
+    async fn drain(&mut self, deadline: tokio::time::Instant) -> Result<(), TrackSinkError> {
         while !self.calls.is_empty() {
             tokio::select! {
-                Some(answered) = self.calls.next() => self.answered(answered),
+                Some(answered) = self.calls.next() => self.answered(answered)?,
                 () = tokio::time::sleep_until(deadline) => {
                     tracing::warn!(calls = self.calls.len(), "calls were not answered in time; the next owner makes them");
                     self.calls.clear();
                     self.asked.clear();
                     self.gates.clear();
                     self.people.abandon_calls();
-                    return;
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
     async fn commit(&mut self) {
-        let offsets = self.people.take_committable(&self.profiles_topic);
+        self.ledger.show();
+        let positions = self.ledger.uncommitted();
+        let profiles = self.people.take_committable(&self.profiles_topic);
+        let profiles = profiles.into_iter().map(|(partition, next)| (partition, next, String::new()));
+        let ledger = positions
+            .iter()
+            .map(|position| ((self.ledger_topic.clone(), position.partition), position.next, Checkpoint::<()>::note(position.topic)));
+        let offsets: Vec<_> = profiles.chain(ledger).collect();
         if offsets.is_empty() {
             return;
         }
         let group = self.group.clone();
-        let result = tokio::task::spawn_blocking(move || group.commit(&offsets, "")).await.unwrap_or(Err(KafkaError::Canceled));
-        if let Err(error) = result {
-            tracing::warn!(%error, "commit failed; what follows commits further");
+        let result = tokio::task::spawn_blocking(move || group.commit_noted(&offsets)).await.unwrap_or(Err(KafkaError::Canceled));
+        match result {
+            Ok(()) => self.ledger.committed(&positions),
+            Err(error) => tracing::warn!(%error, "commit failed; what follows commits further"),
         }
     }
+}
+
+fn numbers(partitions: &[Partition]) -> Vec<i32> {
+    partitions.iter().map(|(_, partition)| *partition).collect()
 }

@@ -1,10 +1,13 @@
-//! The Track sink: how soon a complaint is acted on, how many calls are saved, how fast people are passed who need none.
+//! The Track sink: how soon a complaint is acted on, how many calls are saved, how fast people are passed who need none, what a restart costs.
 //! The release binary, against a stand-in for the API that answers at once. Results go to `target/bench/track-sink.json`. See `tests/README.md`.
+
+mod restore;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use aftersend::traffic::Body;
+use aftersend_pipeline::config::Track;
 use aftersend_pipeline::kafka::{consumer_config, producer_config};
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::identity::{Namespace, Person};
@@ -31,7 +34,22 @@ fn main() -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let figures = [complaints().await?, coalescing().await?, in_step().await?];
+        // Names of parts may be given: `cargo bench -p aftersend-tests --bench track -- restore`.
+        let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+        let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+        let mut figures = Vec::new();
+        if wanted("complaints") {
+            figures.push(complaints().await?);
+        }
+        if wanted("coalescing") {
+            figures.push(coalescing().await?);
+        }
+        if wanted("in_step") {
+            figures.push(in_step().await?);
+        }
+        if wanted("restore") {
+            figures.extend(restore::restore().await?);
+        }
         print(&figures);
         eprintln!("written to {}", write_figures("track-sink.json", "track", &figures)?.display());
         Ok(())
@@ -122,6 +140,16 @@ fn profile(id: &str, change: i64) -> ProfileRecord {
     ProfileRecord { person, as_of: 1_770_000_000 + change, policy_version: 1, evaluation, state: vec![7; 300], address: None }
 }
 
+/// What the ledger says of somebody who is in step with a profile.
+fn ledger(person: i64, change: i64) -> (String, Vec<u8>) {
+    let id = format!("u-{person}");
+    let profile = profile(&id, change);
+    let mut record = LedgerRecord::new(profile.person.clone());
+    record.attributes = wanted_attributes(&profile, &Names::new(&Track::default()));
+    record.seen = Seen { as_of: profile.as_of, offset: i64::MAX / 2, policy_version: 1 };
+    (id, record.encode())
+}
+
 /// Writes one record for each person, to the partition of the person.
 async fn write(setup: &Setup, topic: &str, records: impl Iterator<Item = (String, Vec<u8>)>) -> anyhow::Result<()> {
     let producer: FutureProducer = producer_config(&setup.config, "bench", 30_000).set("linger.ms", "20").create()?;
@@ -181,16 +209,7 @@ async fn in_step() -> anyhow::Result<Figure> {
     let total = PEOPLE * VERSIONS;
     let mut setup = Setup::new("").await?;
     let topics = setup.topics();
-    let names = Names::new(&setup.config.track);
-    let ledger = |person: i64| {
-        let id = format!("u-{person}");
-        let profile = profile(&id, VERSIONS);
-        let mut record = LedgerRecord::new(profile.person.clone());
-        record.attributes = wanted_attributes(&profile, &names);
-        record.seen = Seen { as_of: profile.as_of, offset: i64::MAX / 2, policy_version: 1 };
-        (id, record.encode())
-    };
-    write(&setup, &topics.track_ledger(), (0..PEOPLE).map(ledger)).await?;
+    write(&setup, &topics.track_ledger(), (0..PEOPLE).map(|person| ledger(person, VERSIONS))).await?;
     for version in 1..=VERSIONS {
         let profiles = (0..PEOPLE).map(|person| (format!("u-{person}"), profile(&format!("u-{person}"), version).encode()));
         write(&setup, &topics.profiles(), profiles).await?;
