@@ -191,7 +191,7 @@ mod tests {
             "[[source]]\nname = \"a\"\nsecret_header = \"topsecret\"",
             "[privacy]\nhash_keys = \"topsecret\"",
             "[privacy]\nhash_keys = [\"topsecret\"]",
-            "[privacy]\nhash_keys = [{ key = \"k\" }]\n[kafka.properties]\n\"sasl.passwor\" = \"topsecret\"",
+            "[privacy]\nhash_keys = [{ key = \"k\" }]\n[kafka.properties]\n\"sasl.passcode\" = \"topsecret\"",
             "[privacy]\nhash_keys = [{ key = \"k\" }]\n[kafka.properties]\n\"security.protocol\" = \"topsecret\"",
             "[clickhouse]\npassword = 5000111",
             "[clickhouse]\nurl = \"http://u:topsecret@host:8123\"",
