@@ -183,7 +183,7 @@ async fn release(options: &TrackReleaseOptions, config: &Config) -> anyhow::Resu
     }
     let held: Vec<_> = brakes.tripped().filter(|(of, ..)| of == workspace).collect();
     for (_, cause, _, waiting) in &held {
-        say(&format!("the brake is on for {cause}: {waiting} people wait"));
+        say(&format!("the brake is on for {cause}: {waiting} people asked before it was, and everybody waits whose verdict came since"));
     }
     if held.is_empty() {
         say("no brake is on: verdicts older than policy.irreversible_max_age are let go");

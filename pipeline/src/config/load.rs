@@ -148,6 +148,14 @@ mod tests {
             ("[clickhouse]\ncluster = \"a b\"", &[], "clickhouse.cluster = \"a b\": use letters"),
             ("[clickhouse]\ntables = [\"raw\"]", &[], "clickhouse.tables = \"raw\": use some of message_outcomes, raw_events, profiles"),
             ("[clickhouse]\ntables = []", &[], "clickhouse.tables: name at least one table"),
+            ("[policy]\nnever_suppress = [\"vip\", \" u-1\"]", &[], "policy.never_suppress = \" u-1\": ids have no blanks"),
+            ("[policy]\nnever_suppress = [\"\"]", &[], "policy.never_suppress = \"\": name an id"),
+            ("[policy]\nnever_suppress = [\"@\"]", &[], "policy.never_suppress = \"@\": name the domain"),
+            (
+                "[policy.workspaces.eu]\nnever_suppress = [\"@*.b.example\"]",
+                &[],
+                "policy.workspaces.eu.never_suppress = \"@*.b.example\": a pattern",
+            ),
             (
                 "[track.attribute_names]\nscore = \"s\"",
                 &[],

@@ -67,6 +67,7 @@ impl Api {
             }
             401 | 403 => Greeting::Refused("credentials refused: check site_id and api_key"),
             300..=399 => Greeting::Refused("redirected: the workspace is in the other region; set region, or correct url"),
+            404 | 405 | 410 => Greeting::Refused("there is no Track API at this address: correct url"),
             status => Greeting::Unknown(format!("{url} answered {status}")),
         }
     }

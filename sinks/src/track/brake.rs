@@ -152,7 +152,7 @@ impl Brakes {
         Found::Released(release.workspace.clone())
     }
 
-    /// The workspaces and causes that are stopped: the offset of the request that was one too many, and how many people wait.
+    /// The workspaces and causes that are stopped: the offset of the request that was one too many, and how many people had asked and wait: those whose verdict came later do not ask.
     pub fn tripped(&self) -> impl Iterator<Item = (&str, &'static str, i64, usize)> {
         self.workspaces.iter().flat_map(|(workspace, state)| {
             let tripped = |(cause, lane): (&&'static str, &Lane)| Some((workspace.as_str(), *cause, lane.tripped?, lane.waiting.len()));

@@ -55,6 +55,12 @@ impl Identifier {
         }
     }
 
+    /// Every way in which a list may name this person.
+    pub(super) fn spellings(&self) -> impl Iterator<Item = String> {
+        let with_prefix = matches!(self, Self::Cio(_)).then(|| format!("{CIO}{}", self.as_str()));
+        [self.as_str().to_owned()].into_iter().chain(with_prefix)
+    }
+
     /// As it stands in a path.
     pub(super) fn in_path(&self) -> String {
         let encoded = utf8_percent_encode(self.as_str(), PATH);

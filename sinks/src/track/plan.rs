@@ -185,7 +185,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
         }
     }
     let Some(verdict) = suppress else { return Step::Done(Done::InStep) };
-    let is_listed = ruled.never.contains(&profile.person.id) || ruled.never.contains(whom.as_str());
+    let is_listed = whom.spellings().chain([profile.person.id.clone()]).any(|name| ruled.never.contains(&name));
     if profile.evaluation.never_suppress || moment.decided.never_suppress() || is_listed {
         return Step::Done(Done::Never);
     }

@@ -173,10 +173,29 @@ impl Default for Policy {
     }
 }
 
+/// An entry that can match nobody protects nobody, and whoever wrote it believes that it does.
+fn protects(table: &str, never_suppress: &[String]) -> Result<(), ConfigError> {
+    for entry in never_suppress {
+        let fix = match entry.strip_prefix('@') {
+            _ if entry.trim() != entry => "ids have no blanks at their ends: leave them out",
+            None if entry.is_empty() => "name an id, a domain as \"@example.com\", or a pattern",
+            Some("") => "name the domain behind the @",
+            Some(domain) if domain.contains(['*', '?']) => {
+                "a pattern is compared with the whole id: begin it with *, as in \"*@*.example.com\""
+            }
+            _ => continue,
+        };
+        return Err(ConfigError::value(format!("{table}.never_suppress"), entry, fix));
+    }
+    Ok(())
+}
+
 impl Policy {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         Scoring::of(self, None).validate("policy")?;
+        protects("policy", &self.never_suppress)?;
         for (name, own) in &self.workspaces {
+            protects(&format!("policy.workspaces.{name}"), own.never_suppress.as_deref().unwrap_or_default())?;
             Scoring::of(self, Some(own)).validate(&format!("policy.workspaces.{name}"))?;
         }
         if self.irreversible_max_age.0 < self.hold_hard_bounce.0 || self.irreversible_max_age.0 < self.hold_complaint.0 {

@@ -80,6 +80,17 @@ fn a_complaint_is_acted_on_at_once() {
 }
 
 #[test]
+fn whoever_is_known_by_customer_ios_id_is_protected_by_it_with_and_without_its_prefix() {
+    let person = person(Namespace::Cio, "b1f4");
+    let profile = profile(person.clone(), Some(Cause::HardBounce));
+    for (never, calls) in [("b1f4", 1), ("cio_b1f4", 1), ("cio_b1f", 2)] {
+        let rules = rules(&format!("never_suppress = [\"{never}\"]"));
+        let (made, _) = run(&profile, &mut LedgerRecord::new(person.clone()), &rules, RECEIVED + 60 * MINUTE);
+        assert_eq!(made.len(), calls, "{never}");
+    }
+}
+
+#[test]
 fn old_evidence_deletes_nobody() {
     let (profile, mut ledger) = hard("u-1");
     let late = RECEIVED + 48 * 60 * MINUTE + 1;
