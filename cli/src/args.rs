@@ -150,6 +150,9 @@ pub struct TrackUnsuppressOptions {
     /// Which customer
     #[command(flatten)]
     pub customer: Customer,
+    /// Ask Customer.io also if the ledger does not know that we suppressed this customer
+    #[arg(long)]
+    pub force: bool,
     /// Who and why
     #[command(flatten)]
     pub decider: Decider,

@@ -1,5 +1,6 @@
 //! `aftersend track`: what Customer.io was told about one customer, and what operators decide about it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
@@ -12,12 +13,13 @@ use aftersend_pipeline::unix_millis;
 use aftersend_schemas::address::Address;
 use aftersend_schemas::brake::{BrakeEntry, BrakeRelease};
 use aftersend_schemas::identity::{Person, Subject};
-use aftersend_schemas::ledger::{AttributeValue, LedgerRecord};
+use aftersend_schemas::ledger::{AttributeValue, LedgerRecord, Standing};
 use aftersend_schemas::operator::{Decision, OperatorRecord};
 use aftersend_schemas::privacy::Privacy;
-use aftersend_schemas::topics::{Topics, partition_of};
+use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::topics::{PARTITIONS, Topics, partition_of};
 use aftersend_schemas::track_call::TrackCall;
-use aftersend_sinks::track::{Api, Brakes, Identifier, Unaddressable};
+use aftersend_sinks::track::{Api, Brakes, Identifier, Unaddressable, Waiting};
 use anyhow::{Context as _, bail};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
@@ -130,13 +132,14 @@ async fn status(options: &TrackStatusOptions, config: &Config) -> anyhow::Result
 }
 
 fn plain(key: &str, ledger: Option<&LedgerRecord>, calls: &[TrackCall], decided: &[OperatorRecord]) -> String {
-    let mut text = format!("{key}\n");
+    // An id may hold anything: a line of its own, or codes of the terminal.
+    let mut text = format!("{}\n", key.escape_debug());
     // Writing to a text has no way to fail.
     let _ = match ledger {
         None => writeln!(text, "Customer.io has acknowledged nothing"),
         Some(ledger) => {
             let refused = if ledger.refused.is_some() { "; the last call was refused" } else { "" };
-            let sent = ledger.suppress_sent_at != 0 && ledger.standing < aftersend_schemas::ledger::Standing::Suppressed;
+            let sent = ledger.suppress_sent_at != 0 && ledger.standing < Standing::Suppressed;
             let sent = if sent { "; a suppress may have been sent" } else { "" };
             writeln!(text, "{}, last answer {}{refused}{sent}", ledger.standing.as_str(), time(ledger.answered_at))
         }
@@ -181,12 +184,16 @@ async fn release(options: &TrackReleaseOptions, config: &Config) -> anyhow::Resu
             brakes.apply(record.offset, record.timestamp, &entry);
         }
     }
+    let waiting = waiting(config, workspace).await?;
     let held: Vec<_> = brakes.tripped().filter(|(of, ..)| of == workspace).collect();
-    for (_, cause, _, waiting) in &held {
-        say(&format!("the brake is on for {cause}: {waiting} people asked before it was, and everybody waits whose verdict came since"));
+    for (_, cause, ..) in &held {
+        say(&format!("the brake is on for {cause}: {} people wait", waiting.get(cause).copied().unwrap_or_default()));
     }
     if held.is_empty() {
-        say("no brake is on: verdicts older than policy.irreversible_max_age are let go");
+        let old: usize = waiting.values().sum();
+        say(&format!(
+            "no brake is on: {old} people wait whose verdicts are older than policy.irreversible_max_age, or are being called right now"
+        ));
     }
     let release = BrakeRelease { workspace: workspace.clone(), at: unix_millis(), by: decider.by.clone(), reason: decider.reason.clone() };
     let key = release.key();
@@ -195,8 +202,42 @@ async fn release(options: &TrackReleaseOptions, config: &Config) -> anyhow::Resu
     Ok(())
 }
 
+/// Whom the release lets go. Reads every profile of every workspace.
+async fn waiting(config: &Config, workspace: &str) -> anyhow::Result<BTreeMap<&'static str, usize>> {
+    let (config, workspace) = (config.clone(), workspace.to_owned());
+    let read = tokio::task::spawn_blocking(move || {
+        let topics = Topics::new(&config.kafka.topic_prefix);
+        let partitions: Vec<i32> = (0..PARTITIONS).collect();
+        let mut waiting = Waiting::new(&config, &workspace);
+        let mut failed = None;
+        restore_partitions(&config, &topics.operator(), &partitions, |record| {
+            // Others decide about brakes; they have a partition each like these.
+            if let Some(decided) = record.value.as_deref().and_then(|value| OperatorRecord::decode(value).ok()) {
+                waiting.decided(&decided);
+            }
+        })?;
+        restore_partitions(&config, &topics.profiles(), &partitions, |record| match record.value.as_deref().map(ProfileRecord::decode) {
+            Some(Ok(profile)) => waiting.profile(record.offset, profile),
+            Some(Err(error)) => failed = Some(error),
+            None => waiting.forgotten(&String::from_utf8_lossy(&record.key)),
+        })?;
+        restore_partitions(&config, &topics.track_ledger(), &partitions, |record| {
+            match record.value.as_deref().map(LedgerRecord::decode) {
+                Some(Ok(ledger)) => waiting.acknowledged(ledger),
+                Some(Err(error)) => failed = Some(error),
+                None => {}
+            }
+        })?;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => anyhow::Ok(waiting.by_cause(unix_millis())),
+        }
+    });
+    read.await?
+}
+
 async fn unsuppress(options: &TrackUnsuppressOptions, config: &Config) -> anyhow::Result<()> {
-    let TrackUnsuppressOptions { customer, decider } = options;
+    let TrackUnsuppressOptions { customer, decider, force } = options;
     let Meant { person, partition, address } = Meant::by(customer, &config.privacy.privacy()?)?;
     let credentials = config.track.workspaces.get(&person.workspace);
     let credentials = credentials.with_context(|| format!("workspace {:?} has no credentials in [track]", person.workspace))?;
@@ -205,6 +246,14 @@ async fn unsuppress(options: &TrackUnsuppressOptions, config: &Config) -> anyhow
         Err(Unaddressable::NoIdentifier) => bail!("Customer.io can be asked by the address only: give it, as email:ADDRESS"),
         Err(error @ Unaddressable::Unusable) => bail!("Customer.io cannot be asked about {:?}: {error}", customer.customer),
     };
+    let topics = Topics::new(&config.kafka.topic_prefix);
+    let key = person.to_string();
+    let ledger = read(config, topics.track_ledger(), partition, move |record| record.key == key.as_bytes()).await?;
+    let ledger = ledger.last().and_then(|record| record.value.as_deref()).map(LedgerRecord::decode).transpose()?;
+    let is_ours = ledger.is_some_and(|ledger| ledger.standing == Standing::Suppressed || ledger.suppress_sent_at != 0);
+    if !is_ours && !force {
+        bail!("the ledger does not know that we suppressed this customer; --force asks Customer.io all the same");
+    }
     if let Err(error) = Api::new(credentials)?.unsuppress(&whom).await {
         bail!("the track API did not unsuppress: {error}");
     }
@@ -216,7 +265,6 @@ async fn unsuppress(options: &TrackUnsuppressOptions, config: &Config) -> anyhow
         by: decider.by.clone(),
         reason: decider.reason.clone(),
     };
-    let topics = Topics::new(&config.kafka.topic_prefix);
     write(config, &topics.operator(), partition, &record.key(), &record.encode()).await?;
     say(
         "unsuppressed: the identifiers are free; the deleted profile does not come back. Complaints and hard bounces up to now no longer count",

@@ -35,6 +35,7 @@ pub(super) struct Gate {
     backoff: Backoff,
     /// One call tells whether the API is back.
     probing: bool,
+    probe_is_out: bool,
     stopped: bool,
 }
 
@@ -49,14 +50,16 @@ impl Gate {
             closed_until: None,
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             probing: false,
+            probe_is_out: false,
             stopped: false,
         }
     }
 
     /// Whether a call may start now.
     pub(super) fn is_open(&self, now: Instant) -> bool {
-        let limit = if self.probing { 1.0 } else { self.limit.floor() };
-        self.closed_until.is_none_or(|until| now >= until) && f64::from(self.in_flight) < limit
+        // Calls from before that hang must not keep the probe back.
+        let has_room = if self.probing { !self.probe_is_out } else { f64::from(self.in_flight) < self.limit.floor() };
+        self.closed_until.is_none_or(|until| now >= until) && has_room
     }
 
     /// When it may open by time alone.
@@ -66,15 +69,21 @@ impl Gate {
 
     pub(super) fn started(&mut self) {
         self.in_flight += 1;
+        self.probe_is_out = self.probing;
     }
 
     /// A call was given up without an answer.
     pub(super) fn abandoned(&mut self) {
+        self.left();
+    }
+
+    fn left(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        self.probe_is_out = false;
     }
 
     pub(super) fn finished(&mut self, now: Instant, health: Health) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.left();
         self.stopped = health == Health::Stopped;
         match health {
             Health::Well => {
@@ -155,6 +164,22 @@ mod tests {
         call(&mut gate, now, Health::Well);
         gate.started();
         assert!(gate.limit() >= 1.0 && gate.opens_at().is_none());
+    }
+
+    #[test]
+    fn a_call_that_hangs_keeps_no_probe_back() {
+        let now = Instant::now();
+        let mut gate = Gate::new(16);
+        gate.started();
+        for _ in 0..FAILURES {
+            call(&mut gate, now, Health::Struggling(None));
+        }
+        let opens = gate.opens_at().unwrap();
+        assert!(gate.is_open(opens), "beside the one that hangs");
+        gate.started();
+        assert!(!gate.is_open(opens), "one probe at a time");
+        gate.finished(opens, Health::Well);
+        assert!(gate.is_open(opens));
     }
 
     #[test]

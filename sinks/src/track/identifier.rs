@@ -25,8 +25,8 @@ pub enum Unaddressable {
     /// The address is not known.
     #[error("known only by an address, and the address is not known")]
     NoIdentifier,
-    /// It would be taken for another kind of name.
-    #[error("Customer.io would take it for another kind of name, or for a part of the path")]
+    /// It would be taken for another kind of name, or is longer than a name may be.
+    #[error("Customer.io would take it for another kind of name, or for a part of the path, or it has more than 150 bytes")]
     Unusable,
 }
 
@@ -37,6 +37,9 @@ impl Identifier {
     /// that may go to somebody else is none.
     pub fn of(person: &Person, address: Option<&str>) -> Result<Self, Unaddressable> {
         let dots = |text: &str| text.chars().all(|c| c == '.');
+        if person.id.len() > MAX_ID {
+            return Err(Unaddressable::Unusable);
+        }
         match person.namespace {
             Namespace::Id if !person.id.starts_with(CIO) && !dots(&person.id) => Ok(Self::Id(person.id.clone())),
             Namespace::Cio if !dots(&person.id) => Ok(Self::Cio(person.id.clone())),
@@ -82,6 +85,8 @@ impl fmt::Debug for Identifier {
     }
 }
 
+/// Bytes of an id, as Customer.io allows them.
+const MAX_ID: usize = 150;
 /// Before Customer.io's id in a path.
 const CIO: &str = "cio_";
 
@@ -120,6 +125,8 @@ mod tests {
         {
             assert_eq!(of(namespace, id, None), Err(Unaddressable::Unusable), "{id}");
         }
+        assert!(of(Namespace::Id, &"é".repeat(75), None).is_ok());
+        assert_eq!(of(Namespace::Id, &"é".repeat(76), None), Err(Unaddressable::Unusable), "more than 150 bytes");
         assert_eq!(of(Namespace::Email, "e013", None), Err(Unaddressable::NoIdentifier));
         for address in [
             "",

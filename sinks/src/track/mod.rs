@@ -28,9 +28,11 @@ mod plan;
 mod rate;
 mod service;
 mod session;
+mod waiting;
 
 pub use api::{Api, Greeting};
 pub use attributes::{Names, wanted as wanted_attributes};
 pub use brake::{Brakes, Found};
 pub use identifier::{Identifier, Unaddressable};
 pub use service::{TrackSink, TrackSinkError};
+pub use waiting::Waiting;

@@ -36,6 +36,8 @@ pub(super) struct Open {
     pub(super) wants_call: bool,
     /// The next call goes in no batch: one that held it was refused.
     pub(super) alone: bool,
+    /// When something irreversible became due: how often everything had been read by then, and the time (Unix milliseconds).
+    fence: Option<(u64, i64)>,
     /// When the brake was asked, if it said yes.
     pub(super) admitted: Option<Instant>,
     /// The call whose intent has been written: when, and its digest.
@@ -59,6 +61,8 @@ struct Place {
     caught_up: bool,
     /// Everything there is has been read, as far as the client knows.
     at_end: bool,
+    /// How often that was so.
+    ends: u64,
     /// Time of the last record, Unix milliseconds.
     last_at: i64,
 }
@@ -120,6 +124,7 @@ impl People {
                     changed_at: now,
                     wants_call: false,
                     alone: false,
+                    fence: None,
                     admitted: None,
                     intent: None,
                     offsets: vec![offset],
@@ -158,6 +163,7 @@ impl People {
     pub(super) fn ended(&mut self, partition: i32) -> bool {
         self.places.get_mut(&partition).is_some_and(|place| {
             place.at_end = true;
+            place.ends += 1;
             !std::mem::replace(&mut place.caught_up, true)
         })
     }
@@ -181,9 +187,11 @@ impl People {
         self.places.get(&partition).is_some_and(|place| place.caught_up)
     }
 
-    /// True if everything that was written up to a time (Unix milliseconds) has been read.
-    pub(super) fn has_read_up_to(&self, partition: i32, at: i64) -> bool {
-        self.places.get(&partition).is_some_and(|place| place.at_end || (place.caught_up && place.last_at >= at + SKEW_MS))
+    /// True once everything has been read that was there when this was first asked about a person as they are now.
+    pub(super) fn is_past_fence(&mut self, key: &PersonKey, now: i64) -> bool {
+        let (Some(place), Some(open)) = (self.places.get(&key.0), self.open.get_mut(key)) else { return false };
+        let (ends, since) = *open.fence.get_or_insert((place.ends, now));
+        place.at_end || place.ends > ends || (place.caught_up && place.last_at >= since + SKEW_MS)
     }
 
     /// Somebody to look at for the first time.
@@ -268,7 +276,7 @@ impl People {
     /// A call was answered, or the brake: the person is looked at again.
     pub(super) fn answered(&mut self, key: &PersonKey, acted: bool) {
         let Some(open) = self.open.get_mut(key) else { return };
-        open.calling = false;
+        (open.calling, open.fence) = (false, None);
         if acted {
             (open.intent, open.since) = (None, open.changed_at);
             open.backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
@@ -282,7 +290,7 @@ impl People {
     /// A call was not answered: another attempt after this long at least.
     pub(super) fn again(&mut self, key: &PersonKey, wait: Option<Duration>, now: i64) {
         let Some(open) = self.open.get_mut(key) else { return };
-        open.calling = false;
+        (open.calling, open.fence) = (false, None);
         if let Some((profile, offset)) = open.newer.take() {
             open.replace(profile, offset);
         }
@@ -340,6 +348,47 @@ impl Open {
         self.lane = plan::lane(&profile);
         self.profile = profile;
         self.offset = offset;
-        self.wants_call = false;
+        (self.wants_call, self.fence) = (false, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_schemas::identity::{Namespace, Person};
+
+    use super::super::plan::tests::profile;
+    use super::*;
+
+    const NOW: i64 = 1_770_000_000_000;
+
+    #[test]
+    fn nothing_irreversible_is_done_before_all_is_read_that_was_there_when_it_became_due() {
+        let mut people = People::default();
+        people.assign(0);
+        let mut offset = 0;
+        let mut comes = |people: &mut People, id: &str, at: i64| {
+            let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: id.into() };
+            people.profile(0, offset, at, profile(person.clone(), None), NOW);
+            offset += 1;
+            (0, person.to_string().into())
+        };
+        let a: PersonKey = comes(&mut people, "a", NOW);
+        assert!(!people.is_past_fence(&a, NOW), "more may be there");
+        assert!(people.ended(0));
+        assert!(people.is_past_fence(&a, NOW));
+        let b = comes(&mut people, "b", NOW);
+        assert!(people.is_past_fence(&a, NOW), "the end was reached since");
+        assert!(!people.is_past_fence(&b, NOW), "and not since this one was asked about");
+        comes(&mut people, "c", NOW + SKEW_MS - 1);
+        assert!(!people.is_past_fence(&b, NOW), "a clock may be ahead");
+        comes(&mut people, "c", NOW + SKEW_MS);
+        assert!(people.is_past_fence(&b, NOW));
+        comes(&mut people, "b", NOW);
+        assert!(!people.is_past_fence(&b, NOW + 1), "a newer profile is asked about anew");
+        people.ended(0);
+        comes(&mut people, "c", NOW);
+        assert!(people.is_past_fence(&b, NOW + 1));
+        people.answered(&b, true);
+        assert!(!people.is_past_fence(&b, NOW + 2), "what follows is asked about anew");
     }
 }

@@ -356,11 +356,10 @@ impl Session {
         let Some(open) = self.people.open(key) else { return Ok(()) };
         let Some(verdict) = open.profile.evaluation.verdict.clone() else { return Ok(()) };
         let person = open.profile.person.clone();
-        let since = open.changed_at;
         if open.admitted.is_some_and(|asked| asked.elapsed() < ADMISSION) {
             return self.call(key, planned, ledger);
         }
-        if !self.people.has_read_up_to(key.0, since) {
+        if !self.people.is_past_fence(key, now) {
             self.people.wait(key.clone(), now + FENCE_MS);
             return Ok(());
         }
