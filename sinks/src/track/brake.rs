@@ -1,6 +1,6 @@
 //! Who may be suppressed: a fold over the brake's log. Pure, and the same for everybody who reads the log, since time and limits are in it.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use aftersend_schemas::brake::{BrakeEntry, BrakeRelease, Request};
 use aftersend_schemas::profile::Cause;
@@ -69,7 +69,6 @@ struct Lane {
     order: VecDeque<(i64, u64)>,
     /// The offset of the request that was one too many.
     tripped: Option<i64>,
-    waiting: HashSet<u64>,
 }
 
 impl Lane {
@@ -120,7 +119,6 @@ impl Brakes {
         let lane = workspace.lanes.entry(request.cause.as_str()).or_default();
         let answer = |admitted, trips| Found::Answer { id: request.id, admitted, trips };
         if workspace.release.as_ref().is_some_and(|release| request.received_at <= release.through && now < release.until) {
-            lane.waiting.remove(&person);
             return answer(true, false);
         }
         lane.forget_before(now - WINDOW_MS);
@@ -131,7 +129,6 @@ impl Brakes {
             lane.tripped = Some(offset);
         }
         if lane.tripped.is_some() {
-            lane.waiting.insert(person);
             return answer(false, trips);
         }
         lane.admitted.insert(person, now);
@@ -152,10 +149,10 @@ impl Brakes {
         Found::Released(release.workspace.clone())
     }
 
-    /// The workspaces and causes that are stopped: the offset of the request that was one too many, and how many people had asked and wait: those whose verdict came later do not ask.
-    pub fn tripped(&self) -> impl Iterator<Item = (&str, &'static str, i64, usize)> {
+    /// The workspaces and causes that are stopped, and the offset of the request that was one too many. Who waits: [`super::waiting`].
+    pub fn tripped(&self) -> impl Iterator<Item = (&str, &'static str, i64)> {
         self.workspaces.iter().flat_map(|(workspace, state)| {
-            let tripped = |(cause, lane): (&&'static str, &Lane)| Some((workspace.as_str(), *cause, lane.tripped?, lane.waiting.len()));
+            let tripped = |(cause, lane): (&&'static str, &Lane)| Some((workspace.as_str(), *cause, lane.tripped?));
             state.lanes.iter().filter_map(tripped)
         })
     }
@@ -185,6 +182,8 @@ fn limit(request: &Request, known: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -230,7 +229,7 @@ mod tests {
         assert!(!admitted(&log.at(9 * HOUR, &hard(5))), "it does not release itself");
         assert!(!admitted(&log.at(9 * HOUR, &hard(3))), "not even for whom it let go");
         assert!(admitted(&log.at(9 * HOUR, &request(6, Cause::Complaint, HOUR, 2, EVERYBODY_PPM))), "causes are counted apart");
-        assert_eq!(log.brakes.tripped().collect::<Vec<_>>(), [("default", "hard_bounce", 5, 3)]);
+        assert_eq!(log.brakes.tripped().collect::<Vec<_>>(), [("default", "hard_bounce", 5)]);
 
         assert_eq!(log.at(9 * HOUR, &release(8 * HOUR)), Found::Released("default".into()));
         for person in 4..100 {

@@ -574,11 +574,10 @@ impl Session {
 
     /// One metric and one line of log for each brake that is on.
     fn show_brakes(&mut self) {
-        let shown: Vec<(String, &'static str, usize)> =
-            self.brakes.tripped().map(|(workspace, cause, _, waiting)| (workspace.to_owned(), cause, waiting)).collect();
+        let shown: Vec<(String, &'static str)> = self.brakes.tripped().map(|(workspace, cause, _)| (workspace.to_owned(), cause)).collect();
         for workspace in self.config.track.workspaces.keys() {
             for cause in [Cause::HardBounce, Cause::Complaint] {
-                let on = shown.iter().any(|(of, on, _)| of == workspace && *on == cause.as_str());
+                let on = shown.iter().any(|(of, on)| of == workspace && *on == cause.as_str());
                 let gauge = self.metrics.brake.with_label_values(&[workspace, cause.as_str()]);
                 if on && gauge.get() == 0 {
                     tracing::error!(
@@ -623,7 +622,7 @@ impl Session {
         }
         if self.reminded.is_none_or(|at| at.elapsed() > REMIND_EVERY) {
             self.reminded = Some(Instant::now());
-            for (workspace, cause, by, _) in self.brakes.tripped() {
+            for (workspace, cause, by) in self.brakes.tripped() {
                 let cause = if cause == Cause::Complaint.as_str() { Cause::Complaint } else { Cause::HardBounce };
                 entries.push(BrakeEntry::Tripped { workspace: workspace.to_owned(), cause, by });
             }
