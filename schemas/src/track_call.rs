@@ -18,6 +18,8 @@ pub enum Call {
     Unsubscribe,
     /// `POST /api/v1/customers/{id}/suppress`: deletes the person.
     Suppress,
+    /// `POST /api/v1/customers/{id}/unsuppress`, by an operator: frees the identifiers. Since version 2.
+    Unsuppress,
 }
 
 impl Call {
@@ -27,6 +29,7 @@ impl Call {
             Self::Identify => "identify",
             Self::Unsubscribe => "unsubscribe",
             Self::Suppress => "suppress",
+            Self::Unsuppress => "unsuppress",
         }
     }
 }
@@ -43,6 +46,8 @@ pub enum Phase {
     Acknowledged,
     /// The API refused it for good.
     Refused,
+    /// Not made again although nobody knows whether the API heard of it: by now something else is wanted. Since version 2.
+    Withdrawn,
 }
 
 impl Phase {
@@ -53,6 +58,7 @@ impl Phase {
             Self::DryRun => "dry_run",
             Self::Acknowledged => "acknowledged",
             Self::Refused => "refused",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -69,9 +75,9 @@ pub struct TrackCall {
     pub call: Call,
     /// Before or after.
     pub phase: Phase,
-    /// What asked for it: a policy key (`on_hard_bounce`) or `attributes`.
+    /// What asked for it: a policy key (`on_hard_bounce`), `attributes` or `operator`.
     pub rule: String,
-    /// The profile's reason at that time.
+    /// The profile's reason at that time, or the operator's.
     pub evidence: String,
     /// Policy that judged.
     pub policy_version: u32,
@@ -94,8 +100,13 @@ fn first_version() -> u32 {
 }
 
 impl TrackCall {
-    /// The version that this release writes and reads up to.
-    pub const VERSION: u32 = 1;
+    /// The version that this release reads up to.
+    pub const VERSION: u32 = 2;
+
+    /// The first version that knows this call and this phase, so that an earlier release reads what it can.
+    pub fn version_of(call: Call, phase: Phase) -> u32 {
+        if call == Call::Unsuppress || phase == Phase::Withdrawn { 2 } else { 1 }
+    }
 
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {

@@ -13,4 +13,5 @@ mod replay;
 mod rules;
 mod tables;
 mod track;
+mod track_answers;
 mod track_cache;

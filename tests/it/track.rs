@@ -331,6 +331,12 @@ async fn a_mass_of_false_hard_bounces_trips_the_brake_over_all_replicas_until_an
     .await?;
     let before = setup.track_api.people().values().filter(|kept| kept.suppressed).count();
     assert!(before <= ALLOWED + 1);
+    let kept = setup.track_api.people();
+    let waits = (20..600).map(|number| format!("u-{number}")).find(|id| !kept[id].suppressed).context("somebody waits")?;
+    let status = operator(&setup, &["status", &waits])?;
+    assert!(status.contains("next: suppress, once the brake for hard_bounce is let go"), "{status}");
+    let status = operator(&setup, &["status", "u-7"])?;
+    assert!(status.contains("next: nothing (too_old_to_suppress)"), "{status}");
 
     // Of some who were suppressed the answer was lost with a replica: they wait like the others.
     let mut acknowledged = BTreeMap::new();
@@ -356,15 +362,22 @@ async fn a_mass_of_false_hard_bounces_trips_the_brake_over_all_replicas_until_an
     assert_eq!(status["ledger"]["standing"], "suppressed");
     let last = status["calls"].as_array().and_then(|calls| calls.last()).context("calls")?;
     assert_eq!((&last["call"], &last["phase"], &last["rule"]), (&json!("suppress"), &json!("acknowledged"), &json!("on_hard_bounce")));
-    operator(&setup, &["unsuppress", "u-7", "--by", "ops"])?;
+    let mut rehearsal = Command::new(binary()?);
+    rehearsal.args(["track", "unsuppress", "u-7", "--config"]).arg(setup.file()).env("AFTERSEND__TRACK__MODE", "dry-run");
+    let rehearsed = rehearsal.output()?;
+    assert!(!rehearsed.status.success() && String::from_utf8_lossy(&rehearsed.stderr).contains("set AFTERSEND__TRACK__MODE=live"));
+    assert!(setup.track_api.people()["u-7"].suppressed, "nothing is called in a dry run");
+    operator(&setup, &["unsuppress", "u-7", "--by", "ops", "--reason", "not theirs"])?;
     assert!(!setup.track_api.people()["u-7"].suppressed);
     let text = eventually(Duration::from_secs(20), async || {
         let text = operator(&setup, &["status", "u-7"])?;
-        ensure!(text.contains("identified, last answer"), "{text}");
+        ensure!(text.contains("nothing acknowledged, last answer none"), "{text}");
         Ok(text)
     })
     .await?;
-    assert!(text.contains("unsuppress by \"ops\""), "{text}");
+    assert!(text.contains("unsuppress by \"ops\": not theirs"), "{text}");
+    assert!(text.contains("unsuppress  intent       operator: not theirs"), "{text}");
+    assert!(text.contains("unsuppress  acknowledged operator, 200"), "{text}");
     // The same verdict, in a newer profile: it no longer counts.
     let mut again = people[7].clone();
     (again.as_of, again.evaluation.grounds) = (again.as_of + 9, worded("later"));

@@ -60,6 +60,8 @@ struct Shared {
     people: BTreeMap<String, Kept>,
     /// Answered instead of 200, while set.
     status: Option<u16>,
+    /// Answered with 429 and this many seconds to wait, while set.
+    busy: Option<u32>,
     /// How many percent of the answers are bad ones.
     bad: Option<(StdRng, u32)>,
     /// Calls for people whose id begins with this are refused: alone with 400, in a batch with 207.
@@ -75,7 +77,7 @@ enum Manner {
     /// Done, and said late.
     Slow,
     /// 429 with `Retry-After`.
-    Busy,
+    Busy(u32),
     /// Not done, and the connection is closed without a word.
     Reset,
     /// Done, and the connection is closed without a word.
@@ -123,6 +125,11 @@ impl TrackApi {
         lock(&self.shared).status = status;
     }
 
+    /// Answers every call with 429 and asks for so many seconds of quiet from now on; `None` for 200.
+    pub fn ask_for_quiet(&self, seconds: Option<u32>) {
+        lock(&self.shared).busy = seconds;
+    }
+
     /// So many percent of the answers are late, broken off, 429 or 5xx from now on, the same for the same seed; `None` for none.
     pub fn misbehave(&self, percent_and_seed: Option<(u32, u64)>) {
         lock(&self.shared).bad = percent_and_seed.map(|(percent, seed)| (StdRng::seed_from_u64(seed), percent));
@@ -153,6 +160,9 @@ impl Shared {
         if let Some(status) = self.status {
             return Manner::Plain(status);
         }
+        if let Some(seconds) = self.busy {
+            return Manner::Busy(seconds);
+        }
         let Some((random, percent)) = &mut self.bad else { return Manner::Plain(200) };
         if random.random_range(0..100) >= *percent {
             return Manner::Plain(200);
@@ -163,7 +173,7 @@ impl Shared {
             Manner::Plain(503),
             Manner::Plain(408),
             Manner::Slow,
-            Manner::Busy,
+            Manner::Busy(1),
             Manner::Reset,
             Manner::DoneAndReset,
             Manner::Half,
@@ -231,7 +241,7 @@ async fn answer(shared: web::Data<Arc<Mutex<Shared>>>, request: HttpRequest, bod
         let (status, is_done) = match manner {
             Manner::Plain(status) => (status, status == 200),
             Manner::Slow => (200, true),
-            Manner::Busy => (429, false),
+            Manner::Busy(_) => (429, false),
             Manner::Reset => (0, false),
             Manner::DoneAndReset | Manner::Half => (0, true),
         };
@@ -263,7 +273,7 @@ async fn answer(shared: web::Data<Arc<Mutex<Shared>>>, request: HttpRequest, bod
             tokio::time::sleep(Duration::from_millis(300)).await;
             HttpResponse::Ok().json(json!({}))
         }
-        Manner::Busy => HttpResponse::TooManyRequests().insert_header(("retry-after", "1")).json(json!({})),
+        Manner::Busy(seconds) => HttpResponse::TooManyRequests().insert_header(("retry-after", seconds.to_string())).json(json!({})),
         Manner::Reset | Manner::DoneAndReset => {
             if let Some(connection) = request.conn_data::<Arc<TcpStream>>() {
                 let _ = connection.shutdown(Shutdown::Both);

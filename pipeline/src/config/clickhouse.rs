@@ -5,7 +5,7 @@ use std::time::Duration;
 use aftersend_schemas::columns::TABLES;
 use serde::Deserialize;
 
-use super::{ConfigError, Secret, Span, socket_address};
+use super::{ConfigError, Secret, Span, http_url, socket_address};
 
 /// `[clickhouse]`
 #[derive(Debug, Clone, Deserialize)]
@@ -129,15 +129,12 @@ impl Default for ClickHouse {
 
 impl ClickHouse {
     pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
-        if self.url.contains('@') {
-            return Err(ConfigError::missing(
-                "clickhouse.url",
-                "must hold no user or password: set clickhouse.user and clickhouse.password",
-            ));
-        }
-        if !self.url.starts_with("http://") && !self.url.starts_with("https://") {
-            return Err(ConfigError::value("clickhouse.url", &self.url, "use http://host:8123 or https://host:8443"));
-        }
+        http_url::validate(
+            "clickhouse.url",
+            &self.url,
+            "clickhouse.user and clickhouse.password",
+            "http://host:8123 or https://host:8443",
+        )?;
         identifier("clickhouse.database", &self.database)?;
         if let Some(cluster) = &self.cluster {
             identifier("clickhouse.cluster", cluster)?;

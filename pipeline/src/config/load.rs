@@ -48,12 +48,18 @@ fn read(file: &str, text: &str, variables: impl IntoIterator<Item = (String, Str
 fn in_words(message: &str) -> String {
     let Some((found, wanted)) = message.rsplit_once("expected ") else { return message.to_owned() };
     let is_text = found.starts_with("invalid type: string") || found.starts_with("invalid value: string");
-    let found = if is_text { "this is a text, " } else { found };
+    let found = match found {
+        _ if is_text => "this is a text, ",
+        // What is chosen from a list.
+        "invalid type: unit variant, " => "this is no text, ",
+        _ => found,
+    };
     let wanted = match wanted {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative, without quotes",
         "i32" | "i64" => "a whole number without quotes",
         "f32" | "f64" => "a number without quotes",
         "a boolean" => "true or false without quotes",
+        "a string" | "string only" => "a text in quotes",
         "a sequence" => "a list in square brackets",
         "a map" => "a table",
         _ if wanted.starts_with("struct ") => "a table of keys",
@@ -140,6 +146,31 @@ mod tests {
             ),
             ("[ingest]", &[("AFTERSEND__INGEST__MAX_BODY_BYTES", "many")], "AFTERSEND__INGEST__MAX_BODY_BYTES"),
             ("[policy]\nhold_complaint = \"soon\"", &[], "policy.hold_complaint: \"soon\" is no duration"),
+            (
+                "[track]\ncoalesce = 5",
+                &[],
+                "track.coalesce: invalid type: integer `5`, expected a duration in quotes, such as \"90s\", \"15m\" or \"48h\"",
+            ),
+            ("[track]\ncoalesce = \"2h\"", &[], "track.coalesce = \"2h\": use at most 1h"),
+            ("[track]\nbatch = \"yes\"", &[], "track.batch: this is a text, expected true or false without quotes"),
+            ("[privacy]\nemail = 1", &[], "privacy.email: this is no text, expected a text in quotes"),
+            ("[privacy]\nemail = \"hashed\"", &[], "privacy.email: unknown variant `hashed`, expected one of `hash`, `plain`, `drop`"),
+            ("[track]\nsite_id = \"a:b\"\napi_key = \"k\"", &[], "track.workspaces.default.site_id = \"a:b\": has no colon"),
+            (
+                "[track]\nsite_id = \"a\"\napi_key = \"k\"\nurl = \"http://\"",
+                &[],
+                "track.workspaces.default.url = \"http://\": empty host: use https://track.customer.io",
+            ),
+            (
+                "[track]\nsite_id = \"a\"\napi_key = \"k\"\n[track.workspaces.default]\nsite_id = \"b\"\napi_key = \"k\"",
+                &[],
+                "track.workspaces.default: is there twice",
+            ),
+            (
+                "[policy.workspaces.shpo]\non_complaint = \"identify\"\n[track.workspaces.shop]\nsite_id = \"a\"\napi_key = \"k\"",
+                &[],
+                "policy.workspaces.shpo: ",
+            ),
             ("[kafka]\nbrokers = \"\"", &[], "kafka.brokers = \"\": "),
             ("[kafka.properties]\n\"enable.idempotence\" = \"false\"", &[], "kafka.properties.enable.idempotence"),
             ("", &[], "privacy.hash_keys: "),
@@ -162,6 +193,8 @@ mod tests {
                 "track.attribute_names.score = \"s\": is no attribute: use one of email_score, ",
             ),
             ("[track.attribute_names]\nreason = \"email\"", &[], "track.attribute_names.reason = \"email\": is a name that Customer.io"),
+            ("[track.attribute_names]\nreason = \"Email\"", &[], "track.attribute_names.reason = \"Email\": is a name that Customer.io"),
+            ("[track.attribute_names]\nreason = \" \"", &[], "track.attribute_names.reason = \" \": use at most 150"),
             ("[track.attribute_names]\nreason = \"a\\tb\"", &[], "track.attribute_names.reason = \"a\\tb\": use at most 150"),
             (
                 "[track.attribute_names]\nreason = \"aftersend_email_state\"",

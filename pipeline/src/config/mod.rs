@@ -5,6 +5,7 @@ mod clickhouse;
 mod duration;
 mod environment;
 mod error;
+mod http_url;
 mod ingest;
 mod kafka;
 mod load;
@@ -16,6 +17,7 @@ mod source;
 mod test_event;
 mod track;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -104,11 +106,17 @@ impl Config {
         source::validate(&mut self.sources)?;
         self.clickhouse.validate()?;
         self.track.validate()?;
-        self.policy.validate()?;
+        self.policy.validate(&self.workspaces())?;
         self.bounce.table()?;
         test_event::read(&self.test_events)?;
         self.privacy.validate()?;
         Ok(())
+    }
+
+    /// The workspaces that a source or credentials belong to; none where there are neither, as for a processor alone.
+    fn workspaces(&self) -> BTreeSet<&str> {
+        let of_sources = self.sources.iter().map(|source| source.workspace.as_str());
+        of_sources.chain(self.track.workspaces.keys().map(String::as_str)).collect()
     }
 
     /// Largest record of any topic: a body of the accepted size with its key and headers.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aftersend_schemas::ledger::ATTRIBUTES;
 use serde::Deserialize;
 
-use super::{ConfigError, Region, Secret, Span, socket_address};
+use super::{ConfigError, Region, Secret, Span, http_url, socket_address};
 
 /// Bytes that Customer.io allows.
 const MAX_NAME: usize = 150;
@@ -126,6 +126,10 @@ impl Track {
     pub(super) fn validate(&mut self) -> Result<(), ConfigError> {
         self.api_key.read_file("track.api_key", self.api_key_file.as_ref())?;
         if let Some(site_id) = &self.site_id {
+            if self.workspaces.contains_key("default") {
+                let fix = "is there twice, since track.site_id serves it: keep one of them";
+                return Err(ConfigError::missing("track.workspaces.default", fix));
+            }
             let credentials = TrackCredentials {
                 region: self.region,
                 url: self.url.clone(),
@@ -144,14 +148,13 @@ impl Track {
             if credentials.api_key.is_empty() {
                 return Err(ConfigError::missing(key, "give the Track API key that belongs to the site id, or api_key_file"));
             }
-            if credentials.url.as_ref().is_some_and(|url| url.contains('@')) {
-                return Err(ConfigError::missing("track.url", "must hold no user or password: set site_id and api_key"));
+            if credentials.site_id.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control()) {
+                let fix = "has no colon and no blanks: copy it from Customer.io, Settings, API credentials, Tracking API keys";
+                return Err(ConfigError::value(format!("track.workspaces.{name}.site_id"), &credentials.site_id, fix));
             }
-            if let Some(url) = &credentials.url
-                && !url.starts_with("http://")
-                && !url.starts_with("https://")
-            {
-                return Err(ConfigError::value("track.url", url, "use an http or https address"));
+            if let Some(url) = &credentials.url {
+                let key = format!("track.workspaces.{name}.url");
+                http_url::validate(&key, url, "site_id and api_key", "https://track.customer.io, or leave it out")?;
             }
         }
         if self.mode == TrackMode::Live && self.workspaces.is_empty() {
@@ -168,7 +171,8 @@ impl Track {
             return Err(ConfigError::value("track.max_irreversible_share", share, "use a share from 0 to 1, such as 0.005"));
         }
         if self.coalesce.0 > MAX_COALESCE {
-            return Err(ConfigError::missing("track.coalesce", "use at most 1h: scores are to be known within the hour"));
+            let coalesce = self.coalesce.to_string();
+            return Err(ConfigError::value("track.coalesce", coalesce, "use at most 1h: scores are to be known within the hour"));
         }
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if self.attribute_prefix.is_empty() || self.attribute_prefix.len() > 100 || !self.attribute_prefix.chars().all(legal) {
@@ -184,16 +188,13 @@ impl Track {
             if !ATTRIBUTES.contains(&ours.as_str()) {
                 return Err(ConfigError::value(key, theirs, format!("is no attribute: use one of {}", ATTRIBUTES.join(", "))));
             }
-            if RESERVED.contains(&theirs.as_str()) {
+            if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(theirs.trim())) {
                 return Err(ConfigError::value(key, theirs, "is a name that Customer.io gives a meaning: use another"));
             }
             let legal = |c: char| c.is_ascii_alphanumeric() || "_-. ".contains(c);
-            if theirs.len() > MAX_NAME || !theirs.chars().all(legal) {
-                return Err(ConfigError::value(
-                    key,
-                    theirs,
-                    "use at most 150 letters, digits, '_', '-', '.' and spaces, or \"\" to leave it out",
-                ));
+            if theirs.len() > MAX_NAME || !theirs.chars().all(legal) || theirs.trim() != theirs {
+                let fix = "use at most 150 letters, digits, '_', '-', '.' and spaces, none at its ends, or \"\" to leave it out";
+                return Err(ConfigError::value(key, theirs, fix));
             }
         }
         for name in ATTRIBUTES.iter().filter_map(|ours| self.attribute_name(ours)) {

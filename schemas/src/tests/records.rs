@@ -73,6 +73,7 @@ impl Kept for LedgerRecord {
 impl Kept for TrackCall {
     const NAME: &'static str = "track_call";
     const VERSION: u32 = Self::VERSION;
+    const OLDEST_WRITTEN: u32 = 1;
     const IS_JSON: bool = true;
     fn encode(&self) -> Vec<u8> {
         self.encode()
@@ -157,7 +158,7 @@ fn records_of_the_next_version_are_refused_with_both_versions_and_what_to_do() {
     };
     assert_eq!(refuses_the_next::<ProfileRecord>(), refused("profile", 3));
     assert_eq!(refuses_the_next::<LedgerRecord>(), refused("ledger record", 2));
-    assert_eq!(refuses_the_next::<TrackCall>(), refused("track call", 1));
+    assert_eq!(refuses_the_next::<TrackCall>(), refused("track call", 2));
     assert_eq!(refuses_the_next::<OperatorRecord>(), refused("operator record", 1));
 }
 
@@ -221,6 +222,16 @@ fn records_of_people_without_an_address_are_those_of_the_second_version() {
         let without = profile.encode();
         assert_eq!((with[0], without[0]), (3, 2));
         assert!(with[1..].starts_with(&without[1..]));
+    }
+}
+
+/// The release before reads all that it knows of.
+#[test]
+fn records_of_calls_are_of_the_second_version_only_where_the_first_has_no_word_for_them() {
+    for version in 1..=TrackCall::VERSION {
+        for Fixture { about, value, .. } in fixtures::<Fixture<TrackCall>>(TrackCall::NAME, version) {
+            assert_eq!(TrackCall::version_of(value.call, value.phase), version, "{about}");
+        }
     }
 }
 

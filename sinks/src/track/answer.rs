@@ -22,7 +22,7 @@ pub(super) enum Answer {
     Refused(u16, String),
     /// Try again, not before this long.
     Retry(String, Option<Duration>),
-    /// Nothing will be accepted until somebody mends the credentials or the region.
+    /// Nothing will be accepted until somebody mends the credentials, the region or the address.
     Stop(u16),
     /// A batch was refused whole, or nobody can tell what of it was: each of its items is to be sent alone.
     Split(u16),
@@ -42,11 +42,12 @@ impl Answer {
 /// | status | meaning |
 /// |---|---|
 /// | 207 | refused, if errors are listed |
-/// | other 2xx | acknowledged |
+/// | other 2xx | acknowledged; again, if a page of HTML comes with it: something else answers for the API |
 /// | 3xx | stop: the other region, or not the Track API |
-/// | 401, 403 | stop: the credentials |
-/// | 408, 425, 429, 5xx | again, after `Retry-After` if it is given |
-/// | other 4xx | refused |
+/// | 401, 402, 403, 407 | stop: the credentials, or the account |
+/// | 404, 405, 410, 451 | stop: not the Track API, since a person who is not known is no error there |
+/// | 408, 409, 421, 423, 425, 429, 5xx | again, after `Retry-After` if it is given |
+/// | other 4xx, such as 400, 413 and 422 | refused |
 ///
 /// `secrets` are left out of the API's words.
 pub(super) fn classify(status: StatusCode, retry_after: Option<Duration>, body: &[u8], secrets: &[&str]) -> Answer {
@@ -56,9 +57,10 @@ pub(super) fn classify(status: StatusCode, retry_after: Option<Duration>, body: 
             Some(errors) => Answer::Refused(207, errors.values().map(|error| words(error, secrets)).collect()),
             None => Answer::Retry("207 without a list of errors".into(), retry_after),
         },
+        200..=299 if body.trim_ascii_start().starts_with(b"<") => Answer::Retry(format!("{status} with a page"), retry_after),
         200..=299 => Answer::Acknowledged(status.as_u16()),
-        408 | 425 | 429 | 500..=599 => Answer::Retry(status.to_string(), retry_after),
-        code @ (300..=399 | 401 | 403) => Answer::Stop(code),
+        408 | 409 | 421 | 423 | 425 | 429 | 500..=599 => Answer::Retry(status.to_string(), retry_after),
+        code @ (300..=399 | 401..=405 | 407 | 410 | 451) => Answer::Stop(code),
         code => Answer::Refused(code, words(&serde_json::from_slice(body).unwrap_or_default(), secrets)),
     }
 }
@@ -76,9 +78,10 @@ pub(super) fn classify_items(status: StatusCode, retry_after: Option<Duration>, 
         };
         return secrets.iter().enumerate().map(answer).collect();
     }
-    let answer = match classify(status, retry_after, b"", &[]) {
+    let answer = match classify(status, retry_after, body, &[]) {
         Answer::Refused(..) => Answer::Split(code),
-        _ if code == 207 => Answer::Split(code),
+        // There may be no batches at this address.
+        _ if matches!(code, 207 | 404 | 405 | 410) => Answer::Split(code),
         answer => answer,
     };
     vec![answer; secrets.len()]
@@ -114,8 +117,14 @@ fn words(body: &Value, secrets: &[&str]) -> String {
     let mut text = found.join("; ");
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "…");
+        // The API may spell it in another case.
+        let (lower, secret) = (text.to_lowercase(), secret.to_lowercase());
+        if lower.contains(&secret) {
+            text = lower.replace(&secret, "…");
+        }
     }
-    let hide = |word: &str| if word.contains('@') || word.contains("%40") { "…".to_owned() } else { word.to_owned() };
+    // Addresses, and what is escaped in one of many ways.
+    let hide = |word: &str| if word.contains(['@', '%', '&', '\\']) { "…".to_owned() } else { word.to_owned() };
     let text = text.split_whitespace().map(hide).collect::<Vec<_>>().join(" ");
     text[..text.floor_char_boundary(MAX_WORDS)].to_owned()
 }
@@ -139,14 +148,19 @@ mod tests {
         for code in [200, 202, 204] {
             assert_eq!(classified(code), Answer::Acknowledged(code));
         }
-        for code in [408, 425, 429, 500, 502, 503, 504, 522, 524] {
+        for code in [408, 409, 421, 423, 425, 429, 500, 502, 503, 504, 522, 524] {
             assert!(matches!(classified(code), Answer::Retry(..)), "{code}");
         }
-        for code in [301, 302, 307, 308, 401, 403] {
+        for code in [301, 302, 307, 308, 401, 402, 403, 404, 405, 407, 410, 451] {
             assert_eq!(classified(code), Answer::Stop(code));
         }
-        for code in [400, 404, 409, 413, 422] {
+        for code in [400, 406, 411, 413, 414, 415, 422, 431] {
             assert_eq!(classified(code), Answer::Refused(code, String::new()));
+        }
+        let answered = |body: &[u8]| classify(StatusCode::OK, None, body, &[]);
+        assert!(matches!(answered(b" \n<!DOCTYPE html>"), Answer::Retry(..)), "somebody else answered");
+        for body in ["", "{}", "ok", "{\"meta\":{}}"] {
+            assert_eq!(answered(body.as_bytes()), Answer::Acknowledged(200));
         }
     }
 
@@ -169,9 +183,10 @@ mod tests {
         ] {
             assert_eq!(classified(207, whose), vec![Answer::Split(207); 3], "{whose}");
         }
-        for code in [400, 404, 413, 422] {
+        for code in [400, 404, 405, 410, 413, 422] {
             assert_eq!(classified(code, partly), vec![Answer::Split(code); 3]);
         }
+        assert!(matches!(&classified(200, "<html>")[..], [Answer::Retry(..), Answer::Retry(..), Answer::Retry(..)]));
         assert_eq!(classified(401, ""), vec![Answer::Stop(401); 3]);
         assert!(classified(503, "").iter().all(|answer| matches!(answer, Answer::Retry(..))));
     }
@@ -200,6 +215,8 @@ mod tests {
             "name too long; customer … … unknown"
         );
         assert_eq!(kept(r#"{"meta":{"error":"bad secret"}}"#), "bad …");
+        assert_eq!(kept(r#"{"meta":{"error":"No such customer: U-1, SECRET"}}"#), "no such customer: …, …");
+        assert_eq!(kept(r#"{"meta":{"error":"no a%2fb, no a&amp;b, no a\\u00fc"}}"#), "no … no … no …");
         assert_eq!(kept(r#"{"errors":[{"reason":"required","field":"id","message":"missing"}]}"#), "id; missing; required");
         assert_eq!(kept("<html>"), "");
         assert_eq!(kept(&format!(r#"{{"error":"{}"}}"#, "é".repeat(400))).len(), MAX_WORDS);

@@ -36,6 +36,28 @@ pub enum Greeting {
     Unknown(String),
 }
 
+/// Why an [`Api::unsuppress`] came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotFreed {
+    /// The API said no.
+    #[error("the track API refused with {status}: {words}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Its reasons, without what identifies anybody.
+        words: String,
+    },
+    /// Nobody knows whether it was done.
+    #[error("the track API did not answer ({0}): try again later")]
+    Unanswered(String),
+    /// The API answers nobody like us.
+    #[error("the track API answered {status}: check site_id, api_key, region and url")]
+    Stopped {
+        /// HTTP status.
+        status: u16,
+    },
+}
+
 impl Api {
     /// A client for these credentials.
     pub fn new(credentials: &TrackCredentials) -> reqwest::Result<Self> {
@@ -74,15 +96,15 @@ impl Api {
 
     /// Makes one call, once.
     pub(super) async fn call(&self, planned: &Planned) -> Answer {
-        let customer = self.customer(&planned.whom);
         let request = match planned.call {
             Call::Identify | Call::Unsubscribe => {
                 let mut body = attributes(planned);
                 // Orders writes in quick succession.
                 body["_timestamp"] = planned.seen.as_of.into();
-                self.client.put(customer).json(&body)
+                self.client.put(self.customer(&planned.whom)).json(&body)
             }
-            Call::Suppress => self.client.post(format!("{customer}/suppress")).json(&json!({})),
+            Call::Suppress => self.post(&planned.whom, "suppress"),
+            Call::Unsuppress => self.post(&planned.whom, "unsuppress"),
         };
         self.ask(&planned.whom, request).await
     }
@@ -100,15 +122,18 @@ impl Api {
         }
     }
 
-    /// Frees a suppressed person's identifiers, once. The profile does not come back. The error says why not.
-    pub async fn unsuppress(&self, whom: &Identifier) -> Result<(), String> {
-        let request = self.client.post(format!("{}/unsuppress", self.customer(whom))).json(&json!({}));
-        match self.ask(whom, request).await {
-            Answer::Acknowledged(_) => Ok(()),
-            Answer::Refused(status, words) => Err(format!("refused with {status}: {words}")),
-            Answer::Retry(error, _) => Err(format!("{error}: try again later")),
-            Answer::Stop(status) | Answer::Split(status) => Err(format!("answered {status}: check site_id, api_key and region")),
+    /// Frees a suppressed person's identifiers, once. The profile does not come back. The status of the answer.
+    pub async fn unsuppress(&self, whom: &Identifier) -> Result<u16, NotFreed> {
+        match self.ask(whom, self.post(whom, "unsuppress")).await {
+            Answer::Acknowledged(status) => Ok(status),
+            Answer::Refused(status, words) => Err(NotFreed::Refused { status, words }),
+            Answer::Retry(error, _) => Err(NotFreed::Unanswered(error)),
+            Answer::Stop(status) | Answer::Split(status) => Err(NotFreed::Stopped { status }),
         }
+    }
+
+    fn post(&self, whom: &Identifier, what: &str) -> RequestBuilder {
+        self.client.post(format!("{}/{what}", self.customer(whom))).json(&json!({}))
     }
 
     fn customer(&self, whom: &Identifier) -> String {

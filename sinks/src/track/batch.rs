@@ -99,7 +99,7 @@ mod tests {
 
     fn attempt(profile: ProfileRecord) -> Attempt {
         let ledger = LedgerRecord::new(profile.person.clone());
-        Attempt { key: (0, "".into()), profile, planned: of(Call::Identify, "r"), ledger, intended: None, admitted: None }
+        Attempt { key: (0, "".into()), profile, planned: of(Call::Identify, "r"), ledger, intended: None, withdrawn: None, admitted: None }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use aftersend_schemas::brake::{BrakeEntry, BrakeRelease, Request};
-use aftersend_schemas::profile::Cause;
+use aftersend_schemas::profile::{Cause, Verdict};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How long after it was let go a call may be sent, Unix milliseconds.
@@ -157,8 +157,13 @@ impl Brakes {
         })
     }
 
-    /// True if asking is of no use.
-    pub fn is_tripped(&self, workspace: &str, cause: Cause) -> bool {
+    /// True if asking for what a verdict wants is of no use.
+    pub fn holds(&self, workspace: &str, verdict: &Verdict, now: i64) -> bool {
+        let is_released = self.released_through(workspace, now).is_some_and(|through| verdict.received_at <= through);
+        self.is_tripped(workspace, verdict.cause) && !is_released
+    }
+
+    fn is_tripped(&self, workspace: &str, cause: Cause) -> bool {
         let lane = self.workspaces.get(workspace).and_then(|workspace| workspace.lanes.get(cause.as_str()));
         lane.is_some_and(|lane| lane.tripped.is_some())
     }

@@ -43,6 +43,8 @@ pub(super) struct Attempt {
     pub(super) ledger: LedgerRecord,
     /// When the intent of this very call was written, if it was.
     pub(super) intended: Option<Instant>,
+    /// What was asked for before and never answered; this call takes its place.
+    pub(super) withdrawn: Option<Call>,
     /// When the brake was asked, for a suppress.
     pub(super) admitted: Option<Instant>,
 }
@@ -85,6 +87,30 @@ pub(super) enum Ended {
     Late,
 }
 
+impl Attempt {
+    fn entry(&self, phase: Phase) -> TrackCall {
+        entry(&self.profile, self.planned.call, self.planned.rule, phase)
+    }
+}
+
+/// What is written down of a call that has no answer.
+fn entry(profile: &ProfileRecord, call: Call, rule: &str, phase: Phase) -> TrackCall {
+    TrackCall {
+        version: TrackCall::version_of(call, phase),
+        person: profile.person.clone(),
+        call,
+        phase,
+        rule: rule.to_owned(),
+        evidence: profile.evaluation.reason().into_owned(),
+        policy_version: profile.policy_version,
+        at: unix_millis(),
+        status: 0,
+        latency_ms: 0,
+        received_at: profile.evaluation.verdict.as_ref().map_or(0, |verdict| verdict.received_at),
+        error: String::new(),
+    }
+}
+
 impl Caller {
     /// Makes one request. Ends early only by being dropped.
     pub(super) async fn request(self: Arc<Self>, request: Request) -> Answered {
@@ -115,7 +141,7 @@ impl Caller {
 
     /// A dry run: what would be done is written down.
     async fn rehearse(&self, mut attempt: Attempt) -> Attempted {
-        self.audit(&attempt, Phase::DryRun, 0, 0, "").await;
+        self.audit(attempt.key.0, attempt.entry(Phase::DryRun)).await;
         self.count(attempt.planned.call, "dry_run");
         plan::acknowledged(&mut attempt.ledger, &attempt.planned, unix_millis());
         Attempted { key: attempt.key, ledger: attempt.ledger, ended: Ended::Answered }
@@ -129,9 +155,18 @@ impl Caller {
             self.write_ledger(attempt.key.0, &attempt.ledger).await;
         }
         if attempt.intended.is_none() {
-            self.audit(&attempt, Phase::Intent, 0, 0, "").await;
+            if let Some(call) = attempt.withdrawn {
+                self.withdraw(attempt.key.0, &attempt.profile, call, attempt.planned.rule).await;
+            }
+            self.audit(attempt.key.0, attempt.entry(Phase::Intent)).await;
         }
         attempt
+    }
+
+    /// Writes down that a call of which nobody knows whether it was heard is not made again, and what is wanted instead.
+    pub(super) async fn withdraw(&self, partition: i32, profile: &ProfileRecord, call: Call, instead: &str) {
+        self.count(call, Phase::Withdrawn.as_str());
+        self.audit(partition, entry(profile, call, instead, Phase::Withdrawn)).await;
     }
 
     /// Writes down what was answered.
@@ -167,7 +202,7 @@ impl Caller {
         }
         let latency = attempt.intended.unwrap_or(started).elapsed();
         let latency = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-        self.audit(&attempt, phase, status, latency, &words).await;
+        self.audit(attempt.key.0, TrackCall { status, latency_ms: latency, error: words, ..attempt.entry(phase) }).await;
         self.write_ledger(attempt.key.0, &attempt.ledger).await;
         if let (Call::Suppress, Phase::Acknowledged, Some(verdict)) = (call, phase, &attempt.profile.evaluation.verdict) {
             self.metrics.evidence_seconds.observe((unix_millis() - verdict.received_at).max(0) as f64 / 1000.0);
@@ -175,23 +210,8 @@ impl Caller {
         Attempted { key: attempt.key, ledger: attempt.ledger, ended: Ended::Answered }
     }
 
-    async fn audit(&self, attempt: &Attempt, phase: Phase, status: u16, latency_ms: u32, words: &str) {
-        let Attempt { key: (partition, _), profile, planned, .. } = attempt;
-        let entry = TrackCall {
-            version: TrackCall::VERSION,
-            person: profile.person.clone(),
-            call: planned.call,
-            phase,
-            rule: planned.rule.to_owned(),
-            evidence: profile.evaluation.reason().into_owned(),
-            policy_version: profile.policy_version,
-            at: unix_millis(),
-            status,
-            latency_ms,
-            received_at: profile.evaluation.verdict.as_ref().map_or(0, |verdict| verdict.received_at),
-            error: words.to_owned(),
-        };
-        self.write(&self.calls_topic, *partition, &profile.person.to_string(), &entry.encode()).await;
+    async fn audit(&self, partition: i32, entry: TrackCall) {
+        self.write(&self.calls_topic, partition, &entry.person.to_string(), &entry.encode()).await;
     }
 
     /// Writes what the ledger says of a person now.

@@ -14,6 +14,7 @@ pub(super) struct TrackMetrics {
     pub(super) profiles: IntCounterVec,
     pub(super) open: IntGauge,
     pub(super) stopped: IntGauge,
+    pub(super) paused: IntGaugeVec,
     pub(super) brake: IntGaugeVec,
     pub(super) concurrency: IntGaugeVec,
     pub(super) freshness: HistogramVec,
@@ -39,7 +40,12 @@ impl TrackMetrics {
             profiles: metrics.counter_vec("track_profiles_total", "Profiles by why there was nothing more to do.", &["result"]),
             open: metrics.gauge("track_open_people", "People with something to do: a call, or a suppress that is held."),
             stopped: metrics
-                .gauge("track_stopped", "1 while the API refuses the credentials or the region: nothing is lost, nothing is sent."),
+                .gauge("track_stopped", "1 while the API refuses credentials, region or address: nothing is lost, nothing is sent."),
+            paused: metrics.gauge_vec(
+                "track_paused_seconds",
+                "How long no call is started from now on, since the API asked for a pause or does not answer.",
+                &["workspace"],
+            ),
             brake: metrics.gauge_vec(
                 "track_brake",
                 "1 once more people were to be suppressed within an hour than allowed: nobody is until `aftersend track release`.",
@@ -70,7 +76,7 @@ impl TrackMetrics {
             consumers: ConsumerFamilies::new(metrics),
         };
         for call in [Call::Identify, Call::Unsubscribe, Call::Suppress] {
-            for result in ["acknowledged", "refused", "retried", "stopped", "split", "dry_run"] {
+            for result in ["acknowledged", "refused", "retried", "stopped", "split", "withdrawn", "dry_run"] {
                 let _ = this.calls.with_label_values(&[call.as_str(), result]);
             }
         }

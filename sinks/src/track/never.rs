@@ -21,15 +21,17 @@ impl NeverSuppress {
     pub(super) fn new(list: &[String]) -> Self {
         let mut this = Self::default();
         for entry in list {
+            // A domain may be written as the DNS does, with a dot at its end.
+            let entry = if entry.contains('@') { entry.trim_end_matches('.') } else { entry };
             let one_spelling = one_spelling(entry);
             if entry.contains(['*', '?']) {
-                let spellings = [Some(entry.as_str()), one_spelling.as_deref()].into_iter().flatten();
+                let spellings = [Some(entry), one_spelling.as_deref()].into_iter().flatten();
                 this.patterns.extend(spellings.map(WildMatch::new_case_insensitive));
             } else if let Some(domain) = entry.strip_prefix('@') {
                 this.domains.insert(domain.to_lowercase());
                 this.domains.extend(one_spelling.and_then(|spelt| Some(spelt.strip_prefix('@')?.to_owned())));
             } else {
-                this.ids.insert(entry.clone());
+                this.ids.insert(entry.to_owned());
                 this.ids.extend(one_spelling);
             }
         }
@@ -71,6 +73,8 @@ mod tests {
         for (entry, address) in [
             ("Ana.Lima@Shop.Example", "ana.lima@shop.example"),
             ("ana@B\u{fc}cher.example", "ana@xn--bcher-kva.example"),
+            ("@shop.example.", "ana@shop.example"),
+            ("ana@shop.example.", "ana@shop.example"),
             ("@B\u{fc}cher.example", "ana@xn--bcher-kva.example"),
             ("*@b\u{fc}cher.example", "ana@xn--bcher-kva.example"),
             ("vip-*@*.example", "vip-7@shop.example"),

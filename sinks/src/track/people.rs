@@ -8,6 +8,7 @@ use aftersend_pipeline::consumer::Partition;
 use aftersend_pipeline::offsets::{NextOffset, Prefix};
 use aftersend_pipeline::retry::Backoff;
 use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::track_call::Call;
 
 use super::plan::{self, Lane};
 
@@ -40,8 +41,8 @@ pub(super) struct Open {
     fence: Option<(u64, i64)>,
     /// When the brake was asked, if it said yes.
     pub(super) admitted: Option<Instant>,
-    /// The call whose intent has been written: when, and its digest.
-    pub(super) intent: Option<(Instant, u64)>,
+    /// The call whose intent has been written, and which was not answered yet.
+    pub(super) intent: Option<Intent>,
     /// Offsets of the profiles that wait for this person to be in step.
     offsets: Vec<i64>,
     /// A call, or a question to the brake, is under way.
@@ -51,6 +52,14 @@ pub(super) struct Open {
     backoff: Backoff,
     /// A newer profile came while a call was under way.
     newer: Option<(ProfileRecord, i64)>,
+}
+
+/// A call that was written down.
+#[derive(Clone, Copy)]
+pub(super) struct Intent {
+    pub(super) at: Instant,
+    pub(super) call: Call,
+    pub(super) digest: u64,
 }
 
 /// What was read of a partition.

@@ -222,6 +222,7 @@ pub(super) fn acknowledged(ledger: &mut LedgerRecord, planned: &Planned, now: i6
             ledger.unsubscribed_at = now;
         }
         Call::Suppress => ledger.standing = Standing::Suppressed,
+        Call::Unsuppress => *ledger = LedgerRecord::new(ledger.person.clone()),
     }
     ledger.refused = None;
     ledger.seen = planned.seen;

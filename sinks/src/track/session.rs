@@ -36,7 +36,7 @@ use super::gate::Gate;
 use super::ledger::{Cache, Ledger};
 use super::listen::{Heard, Listener};
 use super::metrics::TrackMetrics;
-use super::people::{People, PersonKey};
+use super::people::{Intent, People, PersonKey};
 use super::plan::{self, Lane, Moment, Planned, Ruled, Step};
 use super::rate::Rate;
 use super::service::TrackSinkError;
@@ -50,6 +50,8 @@ const LOOKS: usize = 2_000;
 /// How long a shutdown waits for the last answers to come back through the ledger.
 const READ_BACK: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// A pause of calls from this on is worth a line.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// How often what the brake has to know is written down, if it changed.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How often it is said again that a brake is on: often within the retention of its log.
@@ -135,8 +137,8 @@ pub(super) struct Session {
     /// By workspace; empty but while people are looked at.
     batches: HashMap<String, Batch>,
     calls: Calls,
-    /// Questions on their way to the brake's log; the id of one that did not get there.
-    asking: FuturesUnordered<BoxFuture<'static, Option<u64>>>,
+    /// What nobody waits for is on its way to a log; the id of a question to the brake that did not get there.
+    writing: FuturesUnordered<BoxFuture<'static, Option<u64>>>,
     told: HashMap<i32, u64>,
     reminded: Option<Instant>,
     dry_run: bool,
@@ -181,7 +183,7 @@ impl Session {
             asked: HashMap::new(),
             batches: HashMap::new(),
             calls: FuturesUnordered::new(),
-            asking: FuturesUnordered::new(),
+            writing: FuturesUnordered::new(),
             told: HashMap::new(),
             reminded: None,
             dry_run,
@@ -217,7 +219,7 @@ impl Session {
                 () = shutdown.cancelled() => return Ok(()),
                 Some(answered) = self.calls.next() => self.answered(answered)?,
                 record = self.tail.next() => self.ledger.read(record.ok_or(KafkaError::Canceled)?)?,
-                Some(lost) = self.asking.next() => self.not_asked(lost),
+                Some(lost) = self.writing.next() => self.not_asked(lost),
                 Some(heard) = self.listener.next() => self.heard(heard).await?,
                 notice = self.consumer.next() => match notice {
                     None => return Ok(()),
@@ -239,7 +241,10 @@ impl Session {
                     }
                     Some(Notice::Failed(error)) => return Err(error.into()),
                 },
-                _ = commit.tick() => self.commit().await,
+                _ = commit.tick() => {
+                    self.show_gates();
+                    self.commit().await;
+                }
                 _ = tell.tick() => self.tell().await,
                 () = tokio::time::sleep(next) => {}
             }
@@ -318,6 +323,13 @@ impl Session {
         match plan::next(&open.profile, open.offset, &ledger, &ruled, &moment) {
             Step::Done(done) => {
                 self.metrics.profiles.with_label_values(&[done.as_str()]).inc();
+                if let Some(intent) = open.intent {
+                    let (caller, partition, profile) = (self.caller.clone(), key.0, open.profile.clone());
+                    self.writing.push(Box::pin(async move {
+                        caller.withdraw(partition, &profile, intent.call, done.as_str()).await;
+                        None
+                    }));
+                }
                 self.people.done(key);
             }
             Step::WaitUntil(due) => self.people.wait(key.clone(), due),
@@ -363,8 +375,7 @@ impl Session {
             self.people.wait(key.clone(), now + FENCE_MS);
             return Ok(());
         }
-        let is_released = self.brakes.released_through(&person.workspace, now).is_some_and(|through| verdict.received_at <= through);
-        if self.brakes.is_tripped(&person.workspace, verdict.cause) && !is_released {
+        if self.brakes.holds(&person.workspace, &verdict, now) {
             self.brake_holds(key);
             return Ok(());
         }
@@ -381,7 +392,7 @@ impl Session {
         self.people.calling(key);
         self.asked.insert(id, Asked { key: key.clone(), at: Instant::now() });
         let (producer, topic) = (self.caller.producer.clone(), self.topics.track_brake());
-        self.asking.push(Box::pin(async move {
+        self.writing.push(Box::pin(async move {
             let value = BrakeEntry::Request(request).encode();
             let record = FutureRecord::<(), _>::to(&topic).partition(0).payload(&value);
             match producer.send(record, Duration::ZERO).await {
@@ -409,12 +420,18 @@ impl Session {
 
     fn call(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord) -> Result<(), TrackSinkError> {
         let Some(open) = self.people.open_mut(key) else { return Ok(()) };
-        let intended = open.intent.filter(|(_, digest)| *digest == planned.digest).map(|(at, _)| at);
-        open.intent = Some((intended.unwrap_or_else(Instant::now), planned.digest));
+        let (call, digest) = (planned.call, planned.digest);
+        let (intended, withdrawn) = match open.intent {
+            Some(intent) if intent.digest == digest => (Some(intent.at), None),
+            Some(intent) => (None, Some(intent.call)),
+            // Of a process before this one.
+            None => (None, (call != Call::Suppress && ledger.suppress_sent_at > ledger.answered_at).then_some(Call::Suppress)),
+        };
+        open.intent = Some(Intent { at: intended.unwrap_or_else(Instant::now), call, digest });
         let (profile, admitted, workspace) = (open.profile.clone(), open.admitted, open.profile.person.workspace.clone());
         let may_be_batched = self.config.track.batch && !self.dry_run && !open.alone;
-        let attempt = Attempt { key: key.clone(), profile, planned, ledger, intended, admitted };
-        if attempt.planned.call == Call::Suppress && !self.dry_run {
+        let attempt = Attempt { key: key.clone(), profile, planned, ledger, intended, withdrawn, admitted };
+        if call == Call::Suppress && !self.dry_run {
             // Should this attempt be given up, nothing but the same may follow it.
             let marked = LedgerRecord { suppress_sent_at: unix_millis(), ..attempt.ledger.clone() };
             self.ledger.set(key, &marked)?;
@@ -489,11 +506,22 @@ impl Session {
     fn show_gates(&self) {
         let stopped = self.gates.values().any(Gate::is_stopped);
         if stopped && self.metrics.stopped.get() == 0 {
-            tracing::error!("the track API refuses the credentials or the region: check track.site_id, track.api_key and track.region");
+            tracing::error!("the track API refuses the credentials, the region or the address: check [track] with `aftersend check`");
         }
         self.metrics.stopped.set(stopped.into());
+        let now = Instant::now();
         for (workspace, gate) in &self.gates {
             self.metrics.concurrency.with_label_values(&[workspace]).set(gate.limit() as i64);
+            let pause = gate.opens_at().map_or(Duration::ZERO, |opens| opens.saturating_duration_since(now));
+            let shown = self.metrics.paused.with_label_values(&[workspace]);
+            if pause >= LONG_PAUSE && shown.get() == 0 {
+                tracing::warn!(
+                    workspace,
+                    seconds = pause.as_secs(),
+                    "the track API asks for a pause, or does not answer: no call is started until then"
+                );
+            }
+            shown.set(pause.as_secs_f64().ceil() as i64);
         }
     }
 

@@ -2,7 +2,7 @@ mod scoring;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aftersend_schemas::profile::Channel;
@@ -191,10 +191,17 @@ fn protects(table: &str, never_suppress: &[String]) -> Result<(), ConfigError> {
 }
 
 impl Policy {
-    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+    /// `workspaces`: those that there are.
+    pub(super) fn validate(&self, workspaces: &BTreeSet<&str>) -> Result<(), ConfigError> {
         Scoring::of(self, None).validate("policy")?;
         protects("policy", &self.never_suppress)?;
         for (name, own) in &self.workspaces {
+            // Rules that nobody is judged by would leave people to those of everybody.
+            if !workspaces.is_empty() && !workspaces.contains(name.as_str()) {
+                let known: Vec<&str> = workspaces.iter().copied().collect();
+                let fix = format!("no source and no credentials belong to this workspace: name one of {}", known.join(", "));
+                return Err(ConfigError::missing(format!("policy.workspaces.{name}"), fix));
+            }
             protects(&format!("policy.workspaces.{name}"), own.never_suppress.as_deref().unwrap_or_default())?;
             Scoring::of(self, Some(own)).validate(&format!("policy.workspaces.{name}"))?;
         }

@@ -1,0 +1,158 @@
+//! `aftersend track`: what Customer.io was told about one customer, and what operators decide about it.
+
+mod release;
+mod status;
+mod unsuppress;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use aftersend_pipeline::config::Config;
+use aftersend_pipeline::consumer::restore_partitions;
+use aftersend_pipeline::kafka::producer_config;
+use aftersend_pipeline::record::Record;
+use aftersend_schemas::address::Address;
+use aftersend_schemas::brake::BrakeEntry;
+use aftersend_schemas::identity::{Person, Subject};
+use aftersend_schemas::ledger::LedgerRecord;
+use aftersend_schemas::privacy::Privacy;
+use aftersend_schemas::topics::{Topics, partition_of};
+use aftersend_sinks::track::Brakes;
+use anyhow::Context as _;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use crate::args::{Customer, TrackCommand};
+
+/// Runs one of them.
+pub async fn run(command: &TrackCommand, config: &Config) -> anyhow::Result<()> {
+    match command {
+        TrackCommand::Status(options) => status::run(options, config).await,
+        TrackCommand::Release(options) => release::run(options, config).await,
+        TrackCommand::Unsuppress(options) => unsuppress::run(options, config).await,
+    }
+}
+
+fn say(text: &str) {
+    // Whoever reads may have read enough.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Whom an operator means.
+struct Meant {
+    /// As known everywhere.
+    person: Person,
+    /// Of all that is known of them.
+    partition: i32,
+    /// Given by the operator.
+    address: Option<String>,
+}
+
+impl Meant {
+    fn by(Customer { customer, workspace }: &Customer, privacy: &Privacy) -> anyhow::Result<Self> {
+        let by_address = customer.strip_prefix("email:").map(|rest| (rest, Address::read(rest)));
+        let is_hash = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (subject, address) = match (by_address, customer.strip_prefix("cio_")) {
+            (Some((_, Some(address))), _) => {
+                let hash = privacy.identity(&address);
+                let hash = hash.context("with [privacy] email = \"drop\" nobody is known by an address")?;
+                (Subject::Email(hash), Some(address.as_str().to_owned()))
+            }
+            (Some((hash, None)), _) if is_hash(hash) => (Subject::Email(hash.into()), None),
+            (_, Some(id)) => (Subject::Cio(id.into()), None),
+            _ => (Subject::Id(customer.into()), None),
+        };
+        let key = subject.key();
+        let person = subject.person(workspace, &key).context("nobody is meant")?;
+        Ok(Self { person, partition: partition_of(key.as_bytes()), address })
+    }
+}
+
+/// The values of a partition in order, of these keys only.
+async fn read(
+    config: &Config,
+    topic: String,
+    partition: i32,
+    keep: impl Fn(&Record) -> bool + Send + 'static,
+) -> anyhow::Result<Vec<Record>> {
+    let config = config.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut records = Vec::new();
+        restore_partitions(&config, &topic, &[partition], |record| {
+            if keep(&record) {
+                records.push(record);
+            }
+        })?;
+        anyhow::Ok(records)
+    });
+    read.await?
+}
+
+fn producer(config: &Config) -> anyhow::Result<FutureProducer> {
+    Ok(producer_config(config, "operator", 10_000).create()?)
+}
+
+async fn write(producer: &FutureProducer, topic: &str, partition: i32, key: &str, value: &[u8]) -> anyhow::Result<()> {
+    let record = FutureRecord::to(topic).partition(partition).key(key).payload(value);
+    producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error).with_context(|| format!("cannot write to {topic}"))?;
+    Ok(())
+}
+
+/// What the ledger says of a person.
+async fn ledger(config: &Config, person: &Person, partition: i32) -> anyhow::Result<Option<LedgerRecord>> {
+    let topic = Topics::new(&config.kafka.topic_prefix).track_ledger();
+    let records = read(config, topic, partition, is_of(person)).await?;
+    Ok(records.last().and_then(|record| record.value.as_deref()).map(LedgerRecord::decode).transpose()?)
+}
+
+/// Which records of a topic are about a person.
+fn is_of(person: &Person) -> impl Fn(&Record) -> bool + Send + 'static {
+    let key = person.to_string();
+    move |record| record.key == key.as_bytes()
+}
+
+/// Which brakes are on.
+async fn brakes(config: &Config) -> anyhow::Result<Brakes> {
+    let mut brakes = Brakes::default();
+    for record in read(config, Topics::new(&config.kafka.topic_prefix).track_brake(), 0, |_| true).await? {
+        let entry = record.value.as_deref().map(BrakeEntry::decode).transpose()?;
+        if let Some(entry) = entry {
+            brakes.apply(record.offset, record.timestamp, &entry);
+        }
+    }
+    Ok(brakes)
+}
+
+/// RFC 3339, in UTC.
+fn time(millis: i64) -> String {
+    jiff::Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_schemas::privacy::{HashKey, HashKeys};
+
+    use super::*;
+
+    fn meant(customer: &str, privacy: &Privacy) -> anyhow::Result<Meant> {
+        Meant::by(&Customer { customer: customer.into(), workspace: "default".into() }, privacy)
+    }
+
+    #[test]
+    fn customers_are_named_by_their_id_customer_ios_id_or_an_address() {
+        let hashed = Privacy::Hash(HashKeys::new(vec![HashKey::new(b"test key", 0)]).unwrap());
+        let hash = "e0133736c049df33bb251ff893de6ea7";
+        for (customer, person, key) in [
+            ("u-1", "default:id:u-1", "u-1"),
+            ("cio_ab", "default:cio:ab", "cio_ab"),
+            ("A@b.example", "default:id:A@b.example", "A@b.example"),
+            ("email:7", "default:id:email:7", "email:7"),
+            ("email:A@b.example", &format!("default:email:{hash}"), &format!("email:{hash}")),
+            (&format!("email:{hash}"), &format!("default:email:{hash}"), &format!("email:{hash}")),
+        ] {
+            let meant = meant(customer, &hashed).unwrap();
+            assert_eq!((meant.person.to_string().as_str(), meant.partition), (person, partition_of(key.as_bytes())), "{customer}");
+            assert_eq!(meant.address.as_deref(), customer.starts_with("email:A").then_some("a@b.example"), "{customer}");
+        }
+        assert!(meant("email:a@b.example", &Privacy::Drop).is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! `aftersend track release`: lets go what waits for an operator, and says how many people that is.
+
+use std::collections::BTreeMap;
+
+use aftersend_pipeline::config::Config;
+use aftersend_pipeline::consumer::restore_partitions;
+use aftersend_pipeline::unix_millis;
+use aftersend_schemas::brake::BrakeRelease;
+use aftersend_schemas::ledger::LedgerRecord;
+use aftersend_schemas::operator::OperatorRecord;
+use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::topics::{PARTITIONS, Topics, partition_of};
+use aftersend_sinks::track::Waiting;
+use anyhow::bail;
+
+use super::{brakes, producer, say, write};
+use crate::args::TrackReleaseOptions;
+
+pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyhow::Result<()> {
+    let TrackReleaseOptions { workspace, decider } = options;
+    if !config.track.workspaces.contains_key(workspace) {
+        bail!("workspace {workspace:?} has no credentials in [track]: nobody is called there");
+    }
+    let brakes = brakes(config).await?;
+    let waiting = waiting(config, workspace).await?;
+    let held: Vec<_> = brakes.tripped().filter(|(of, ..)| of == workspace).collect();
+    for (_, cause, ..) in &held {
+        say(&format!("the brake is on for {cause}: {} people wait", waiting.get(cause).copied().unwrap_or_default()));
+    }
+    if held.is_empty() {
+        let old: usize = waiting.values().sum();
+        say(&format!(
+            "no brake is on: {old} people wait whose verdicts are older than policy.irreversible_max_age, or are being called right now"
+        ));
+    }
+    let release = BrakeRelease { workspace: workspace.clone(), at: unix_millis(), by: decider.by.clone(), reason: decider.reason.clone() };
+    let key = release.key();
+    let topic = Topics::new(&config.kafka.topic_prefix).operator();
+    write(&producer(config)?, &topic, partition_of(key.as_bytes()), &key, &release.encode()).await?;
+    say("released: what had arrived by now is let go for 24 hours, by the rules of the policy; what comes later is counted anew");
+    Ok(())
+}
+
+/// Whom the release lets go. Reads every profile of every workspace.
+async fn waiting(config: &Config, workspace: &str) -> anyhow::Result<BTreeMap<&'static str, usize>> {
+    let (config, workspace) = (config.clone(), workspace.to_owned());
+    let read = tokio::task::spawn_blocking(move || {
+        let topics = Topics::new(&config.kafka.topic_prefix);
+        let partitions: Vec<i32> = (0..PARTITIONS).collect();
+        let mut waiting = Waiting::new(&config, &workspace);
+        let mut failed = None;
+        restore_partitions(&config, &topics.operator(), &partitions, |record| {
+            // Others decide about brakes; they have a partition each like these.
+            if let Some(decided) = record.value.as_deref().and_then(|value| OperatorRecord::decode(value).ok()) {
+                waiting.decided(&decided);
+            }
+        })?;
+        restore_partitions(&config, &topics.profiles(), &partitions, |record| match record.value.as_deref().map(ProfileRecord::decode) {
+            Some(Ok(profile)) => waiting.profile(record.offset, profile),
+            Some(Err(error)) => failed = Some(error),
+            None => waiting.forgotten(&String::from_utf8_lossy(&record.key)),
+        })?;
+        restore_partitions(&config, &topics.track_ledger(), &partitions, |record| {
+            match record.value.as_deref().map(LedgerRecord::decode) {
+                Some(Ok(ledger)) => waiting.acknowledged(ledger),
+                Some(Err(error)) => failed = Some(error),
+                None => {}
+            }
+        })?;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => anyhow::Ok(waiting.by_cause(unix_millis())),
+        }
+    });
+    read.await?
+}
