@@ -1,6 +1,7 @@
 //! The processor against real Kafka: kills, zombies, rebalances, restores, timers, identities.
 
 mod addresses;
+mod endings;
 mod identity;
 mod kills;
 mod operators;
