@@ -63,6 +63,8 @@ pub fn consumer_config(config: &Config, service: &str, group: &str) -> ClientCon
         .set("max.poll.interval.ms", "300000")
         .set("queued.max.messages.kbytes", "8192")
         .set("fetch.message.max.bytes", "1048576")
+        // An answer is held whole, and unpacked beside it: a megabyte of each of twelve partitions would take a hundred.
+        .set("fetch.max.bytes", "2097152")
         .set("fetch.wait.max.ms", "100")
         .set("statistics.interval.ms", "5000");
     // A static member keeps its partitions over a restart. A name that was not chosen may be shared by accident, and the second member would fence the first.

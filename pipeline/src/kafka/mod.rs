@@ -2,6 +2,8 @@
 
 mod admin;
 mod client;
+mod dead_letter_queue;
 
 pub use admin::{TopicError, check_topics, create_topics, topic_setting, wait_for_topics};
 pub use client::{consumer_config, producer_config, transactional_producer_config};
+pub use dead_letter_queue::DeadLetterQueue;

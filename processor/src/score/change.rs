@@ -7,7 +7,6 @@
 
 use aftersend_schemas::profile::EmailState;
 
-use super::engagement::Fading;
 use super::gates::AddressGate;
 use super::reading::{Moving, Points, RECENT_DAYS, Reading, by_score};
 use super::{CLOCK_SECONDS, DAY, Policy, Standing, seen_until};
@@ -49,7 +48,7 @@ impl Reading<'_> {
         // Even in a grey week the next try makes a difference: to mail that somebody waits for.
         let retry = self.soft.retry_at.filter(|_| !is_final);
         let by_tier = !is_final && self.unsubscribed_at.is_none() && !self.soft.is_failing(self.now);
-        let tier = if by_tier && grey.is_none() { self.tiers().next_change(self.now) } else { None };
+        let tier = if by_tier && grey.is_none() { self.tiers().next_change(self.now, self.steps) } else { None };
         let moments = [self.next_evidence(), recent, grey.filter(|_| !is_final), retry, tier];
         let named = moments.into_iter().flatten().filter(|at| *at > self.now).min();
         if matches!(self.answers.state, EmailState::Healthy | EmailState::Watch | EmailState::Degraded) {
@@ -85,8 +84,8 @@ impl Reading<'_> {
         let half_ends = if half { self.first_without(last, |at| self.soft.is_half_failing(self.policy, at)) } else { None };
         let soft_ends = self.soft.forgotten_at().filter(|at| *at > self.now && *at <= last);
         let class = by_score(self.points.score(), self.policy);
-        let search = Search { reading: self, class, fading: self.engagement.fading(self.policy, self.now) };
-        let crossing = search.first(search.point(self.now), search.point(last));
+        let search = Search { reading: self, class };
+        let crossing = search.first(Point { at: self.now, moving: self.moving }, search.point(last));
         [half_ends, soft_ends, crossing].into_iter().flatten().min()
     }
 
@@ -119,14 +118,13 @@ struct Point {
 struct Search<'r> {
     reading: &'r Reading<'r>,
     class: EmailState,
-    fading: Fading,
 }
 
 impl Search<'_> {
     /// Right up to rounding, which the margin covers.
     fn point(&self, at: i64) -> Point {
-        let Reading { engagement, soft, policy, .. } = self.reading;
-        Point { at, moving: Moving::with_mass(self.fading.mass(engagement, policy, at), at, engagement, soft, policy) }
+        let Reading { engagement, fading, soft, policy, .. } = self.reading;
+        Point { at, moving: Moving::with_mass(fading.mass(engagement, policy, at), at, engagement, soft, policy) }
     }
 
     /// The first second after `from`, up to `to`, at which the score makes another state than at `from`.
@@ -135,7 +133,7 @@ impl Search<'_> {
             return None;
         }
         if to.at - from.at == 1 {
-            let points = self.points(&self.reading.moving(to.at));
+            let points = self.points(&self.reading.moving_at(to.at));
             return (by_score(points.score(), self.policy()) != self.class).then_some(to.at);
         }
         let middle = self.point(from.at + (to.at - from.at) / 2);

@@ -105,7 +105,7 @@ impl<'s> Engagement<'s> {
         self.answers.truncate(kept);
     }
 
-    /// Decayed answers, each mail up to a cap. For the same evidence it never grows.
+    /// Decayed answers, each mail up to a cap. For the same evidence it never grows. At many times: [`Engagement::fading`].
     pub(super) fn mass(&self, policy: &Policy, now: i64) -> f64 {
         self.sum(policy, now, |_, answer, at| weight(policy, answer, now - i64::from(at)))
     }
@@ -171,9 +171,10 @@ pub(super) struct Fading {
 }
 
 impl Fading {
-    /// The mass of the same answers at a later time.
+    /// The mass of the same answers at that time or later.
     pub(super) fn mass(&self, engagement: &Engagement<'_>, policy: &Policy, at: i64) -> f64 {
-        let factors = Answer::ALL.map(|answer| decayed(at - self.from, half_life(policy, answer)));
+        let factor = |answer| if at == self.from { 1.0 } else { decayed(at - self.from, half_life(policy, answer)) };
+        let factors = Answer::ALL.map(factor);
         engagement.sum(policy, at, |place, answer, answered_at| {
             // What is dated ahead does not fade until then.
             if i64::from(answered_at) > self.from {

@@ -41,7 +41,7 @@ impl Reading<'_> {
     }
 
     fn measures(&self) -> Measures {
-        let (points, moving) = (&self.points, self.moving(self.now));
+        let (points, moving) = (&self.points, &self.moving);
         let pressure = self.soft.pressure(self.policy, self.now);
         let tenths = |points: f64| (points * 10.0).round() as i32;
         let hundredths = |number: f64| (number * 100.0).round() as u32;

@@ -1,9 +1,9 @@
 use aftersend_schemas::profile::{Cadence, Channel, ChannelReason, EmailState, Reason, Verdict};
 
-use super::engagement::Engagement;
+use super::engagement::{Engagement, Fading};
 use super::gates::{self, AddressGate};
 use super::soft::Soft;
-use super::tiers::Tiers;
+use super::tiers::{Steps, Tiers};
 use super::{DAY, Policy, Standing, seen_until};
 use crate::fold::State;
 
@@ -16,7 +16,10 @@ pub(super) struct Reading<'s> {
     pub(super) policy: &'s Policy,
     pub(super) now: i64,
     pub(super) engagement: Engagement<'s>,
+    pub(super) fading: Fading,
     pub(super) soft: Soft,
+    pub(super) moving: Moving,
+    pub(super) steps: Steps,
     pub(super) gate: AddressGate,
     pub(super) complaint: Option<Verdict>,
     pub(super) unsubscribed_at: Option<u32>,
@@ -62,10 +65,6 @@ pub(super) struct Points {
 }
 
 impl Moving {
-    pub(super) fn at(now: i64, engagement: &Engagement<'_>, soft: &Soft, policy: &Policy) -> Self {
-        Self::with_mass(engagement.mass(policy, now), now, engagement, soft, policy)
-    }
-
     pub(super) fn with_mass(mass: f64, now: i64, engagement: &Engagement<'_>, soft: &Soft, policy: &Policy) -> Self {
         Self { soft: soft.weight(policy, now), mass, delivered: engagement.delivered_90d(now), unanswered: engagement.unanswered(now) }
     }
@@ -131,10 +130,12 @@ impl<'s> Reading<'s> {
             (None, AddressGate::Grey { .. }) => policy.rules.score.grey_factor,
             (None, AddressGate::Open | AddressGate::Recovering { .. }) => 1.0,
         };
-        let points = Points::of(&Moving::at(now, &engagement, &soft, policy), factor, policy);
-        let tiers = Tiers::new(state, policy, &engagement);
+        let fading = engagement.fading(policy, now);
+        let moving = Moving::with_mass(fading.mass(&engagement, policy, now), now, &engagement, &soft, policy);
+        let points = Points::of(&moving, factor, policy);
+        let steps = Tiers::new(state, policy, &engagement).steps(now);
         let is_failing = soft.is_failing(now);
-        let is_sunset = tiers.tier(now) == Cadence::Stop;
+        let is_sunset = steps.today == Cadence::Stop;
 
         let by_score = by_score(points.score(), policy);
         let pressure = soft.pressure(policy, now);
@@ -171,8 +172,8 @@ impl<'s> Reading<'s> {
         let promotional_ok = is_deliverable && unsubscribed_at.is_none() && !is_sunset;
         let cadence = match email {
             _ if !promotional_ok => Cadence::Stop,
-            EmailState::Degraded => tiers.cadence(now).max(Cadence::Half),
-            _ => tiers.cadence(now),
+            EmailState::Degraded => steps.cadence().max(Cadence::Half),
+            _ => steps.cadence(),
         };
         let opted_out = complaint.is_some() || unsubscribed_at.is_some();
         let answers = Answers {
@@ -185,11 +186,12 @@ impl<'s> Reading<'s> {
             engaged_30d: engagement.last_engaged.is_some_and(|(at, _)| now - i64::from(at) <= RECENT_DAYS * DAY),
             has_verdict: complaint.is_some() || is_dead,
         };
-        Self { state, policy, now, engagement, soft, gate, complaint, unsubscribed_at, points, answers, reason }
+        Self { state, policy, now, engagement, fading, soft, moving, steps, gate, complaint, unsubscribed_at, points, answers, reason }
     }
 
-    pub(super) fn moving(&self, now: i64) -> Moving {
-        Moving::at(now, &self.engagement, &self.soft, self.policy)
+    /// As exactly as another reading would have it.
+    pub(super) fn moving_at(&self, now: i64) -> Moving {
+        Moving::with_mass(self.engagement.mass(self.policy, now), now, &self.engagement, &self.soft, self.policy)
     }
 
     pub(super) fn tiers(&self) -> Tiers<'_> {

@@ -14,13 +14,32 @@ pub(super) struct Tiers<'r> {
     pub(super) first_delivered_at: i64,
 }
 
+/// The steps that decide at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Steps {
+    /// `Stop` is sunset.
+    pub(super) today: Cadence,
+    /// That of some days ago.
+    before: Cadence,
+}
+
+impl Steps {
+    /// The step that applies: the lower of the two. Sunset ends at once, with few mails.
+    pub(super) fn cadence(self) -> Cadence {
+        self.today.max(self.before.min(Cadence::Winback))
+    }
+}
+
 impl<'r> Tiers<'r> {
     pub(super) fn new(state: &State, policy: &'r Policy, engagement: &'r Engagement<'r>) -> Self {
         Self { policy, engagement, first_delivered_at: i64::from(state.first_delivered_at) }
     }
 
-    /// The step at a time: `Stop` is sunset.
-    pub(super) fn tier(&self, now: i64) -> Cadence {
+    pub(super) fn steps(&self, now: i64) -> Steps {
+        Steps { today: self.tier(now), before: self.tier(now - self.hysteresis()) }
+    }
+
+    fn tier(&self, now: i64) -> Cadence {
         let rules = &self.policy.rules;
         let Some(since) = self.quiet_since(now) else { return Cadence::Full };
         if self.delivered(now) < usize::from(rules.sunset_min_delivered) {
@@ -36,20 +55,14 @@ impl<'r> Tiers<'r> {
         }
     }
 
-    /// The step that applies: the lower of today's and that of some days ago. Sunset ends at once, with few mails.
-    pub(super) fn cadence(&self, now: i64) -> Cadence {
-        self.tier(now).max(self.tier(now - self.hysteresis()).min(Cadence::Winback))
-    }
-
-    /// When the step of today or that of some days ago is next another one, if nothing happens.
-    pub(super) fn next_change(&self, now: i64) -> Option<i64> {
-        let today = self.next_tier(now);
-        let before = self.next_tier(now - self.hysteresis()).map(|at| at + self.hysteresis());
+    /// When the step of today or that of some days ago is next another one than these, if nothing happens.
+    pub(super) fn next_change(&self, now: i64, steps: Steps) -> Option<i64> {
+        let today = self.next_tier(now, steps.today);
+        let before = self.next_tier(now - self.hysteresis(), steps.before).map(|at| at + self.hysteresis());
         today.into_iter().chain(before).min()
     }
 
-    fn next_tier(&self, now: i64) -> Option<i64> {
-        let tier = self.tier(now);
+    fn next_tier(&self, now: i64, tier: Cadence) -> Option<i64> {
         let mut at = now;
         loop {
             at = self.next_moment(at)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::consumer::{Consumer, Notice, Partition};
-use aftersend_pipeline::kafka::{TopicError, producer_config, wait_for_topics};
+use aftersend_pipeline::kafka::{DeadLetterQueue, TopicError, wait_for_topics};
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::supervise::supervise;
 use aftersend_pipeline::telemetry::{AdminError, Metrics, Readiness, serve};
@@ -15,7 +15,6 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::FutureProducer;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +150,6 @@ impl Shared {
         let topics = Topics::new(&self.config.kafka.topic_prefix);
         let group = topics.clickhouse_group(T::NAME);
         let consumer = Consumer::subscribe(&self.config, T::NAME, &group, &[&T::topic(&topics)], DRAIN, self.metrics.consumers.of(&group))?;
-        let producer: FutureProducer = producer_config(&self.config, "sink-clickhouse", 10_000).create()?;
         let writer = Writer {
             table,
             config: self.config.clone(),
@@ -159,7 +157,7 @@ impl Shared {
             group: consumer.handle(),
             ranges: Arc::default(),
             threads: Semaphore::new(THREADS),
-            dead: (producer, topics.dead()),
+            dead: DeadLetterQueue::new(&self.config, "sink-clickhouse"),
             metrics: self.metrics.clone(),
         };
         let pipeline = Pipeline {

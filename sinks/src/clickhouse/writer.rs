@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::Config;
 use aftersend_pipeline::consumer::{Handle, Partition, RangeReader};
+use aftersend_pipeline::kafka::DeadLetterQueue;
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
-use aftersend_pipeline::{record_headers, unix_millis};
+use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,7 @@ pub(super) struct Writer<T> {
     pub(super) ranges: Arc<Mutex<Option<RangeReader>>>,
     /// Calls to the group block a thread each, and every thread has memory of its own.
     pub(super) threads: Semaphore,
-    pub(super) dead: (FutureProducer, String),
+    pub(super) dead: DeadLetterQueue,
     pub(super) metrics: SinkMetrics,
 }
 
@@ -353,21 +353,7 @@ impl<T: Table> Writer<T> {
     }
 
     async fn give_up(&self, record: &Record, reason: &str, error: &str) {
-        let (producer, topic) = &self.dead;
-        let stage = format!("sink.clickhouse.{}", T::NAME);
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        loop {
-            let headers = record_headers::dead_letter_from_record(record, &stage, reason, error);
-            let value = record.value.as_deref().unwrap_or_default();
-            let dead = FutureRecord::to(topic).key(&record.key).payload(value).timestamp(record.timestamp).headers(headers);
-            match producer.send(dead, Duration::ZERO).await {
-                Ok(_) => return,
-                Err((error, _)) => {
-                    tracing::warn!(%error, topic, "a dead letter was not written; trying again");
-                    tokio::time::sleep(backoff.next_delay()).await;
-                }
-            }
-        }
+        self.dead.write(record, &format!("sink.clickhouse.{}", T::NAME), reason, error).await;
     }
 }
 

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
 use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Reader, Tail};
-use aftersend_pipeline::kafka::producer_config;
+use aftersend_pipeline::kafka::{DeadLetterQueue, producer_config};
 use aftersend_pipeline::record::Record;
-use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::store::{Checkpoint, Ready, Restorer};
-use aftersend_pipeline::{record_headers, unix_millis};
+use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::brake::{self, BrakeEntry, BrakeRelease};
 use aftersend_schemas::ledger::{LedgerRecord, Standing};
@@ -24,7 +23,7 @@ use futures_util::stream::FuturesUnordered;
 use rand::Rng as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
@@ -143,6 +142,7 @@ pub(super) struct Session {
     reminded: Option<Instant>,
     dry_run: bool,
     full: bool,
+    dead: DeadLetterQueue,
     metrics: TrackMetrics,
 }
 
@@ -188,6 +188,7 @@ impl Session {
             reminded: None,
             dry_run,
             full: false,
+            dead: DeadLetterQueue::new(config, "sink-track"),
             metrics: metrics.clone(),
             profiles_topic,
             topics,
@@ -710,28 +711,12 @@ impl Session {
                 Err(error @ DecodeError::TooNew { .. }) => return Err(TrackSinkError::TooNew(error)),
                 Err(error) => {
                     self.metrics.unreadable.inc();
-                    self.give_up(&record, &error.to_string()).await;
+                    self.dead.write(&record, "sink.track", "unreadable_profile", &error.to_string()).await;
                     self.people.skip(record.partition, record.offset);
                 }
             }
         }
         Ok(())
-    }
-
-    async fn give_up(&mut self, record: &Record, error: &str) {
-        let producer: &FutureProducer = &self.caller.producer;
-        let topic = self.topics.dead();
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        loop {
-            let headers = record_headers::dead_letter_from_record(record, "sink.track", "unreadable_profile", error);
-            let value = record.value.as_deref().unwrap_or_default();
-            let dead = FutureRecord::to(&topic).key(&record.key).payload(value).timestamp(record.timestamp).headers(headers);
-            match producer.send(dead, Duration::ZERO).await {
-                Ok(_) => return,
-                Err((error, _)) => tracing::warn!(%error, topic, "a dead letter was not written; trying again"),
-            }
-            tokio::time::sleep(backoff.next_delay()).await;
-        }
     }
 
     async fn assigned(&mut self, assigned: &[Partition]) -> Result<(), TrackSinkError> {
