@@ -49,6 +49,12 @@ pub struct OperatorRecord {
     pub decision: Decision,
     /// When, in Unix seconds: evidence up to then is what the decision is about.
     pub at: i64,
+    /// Milliseconds of that second; what was done within it, where it is missing, was done before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub millisecond: Option<u16>,
+    /// Evidence up to then, Unix seconds, where some of it is dated later than the decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<i64>,
     /// Who decided; may be empty.
     pub by: String,
     /// Why; may be empty.
@@ -58,6 +64,16 @@ pub struct OperatorRecord {
 impl OperatorRecord {
     /// The version that this release writes and reads up to.
     pub const VERSION: u32 = 1;
+
+    /// When it was decided, Unix milliseconds.
+    pub fn decided_at(&self) -> i64 {
+        self.at.saturating_mul(1_000).saturating_add(self.millisecond.unwrap_or(999).into())
+    }
+
+    /// The latest evidence that it is about, Unix seconds.
+    pub fn through(&self) -> i64 {
+        self.through.map_or(self.at, |through| through.max(self.at))
+    }
 
     /// The record's key: `workspace:kind:namespace:id`.
     pub fn key(&self) -> String {

@@ -9,6 +9,7 @@ mod end_to_end;
 mod exactly_once;
 mod outages;
 mod processor;
+mod proof_of_life;
 mod replay;
 mod rules;
 mod tables;

@@ -7,7 +7,7 @@ mod unsuppress;
 use std::io::Write as _;
 use std::time::Duration;
 
-use aftersend_pipeline::config::Config;
+use aftersend_pipeline::config::{Config, EmailPrivacy};
 use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::record::Record;
@@ -15,10 +15,10 @@ use aftersend_schemas::address::Address;
 use aftersend_schemas::brake::BrakeEntry;
 use aftersend_schemas::identity::{Person, Subject};
 use aftersend_schemas::ledger::LedgerRecord;
-use aftersend_schemas::privacy::Privacy;
+use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::topics::{Topics, partition_of};
 use aftersend_sinks::track::Brakes;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::args::{Customer, TrackCommand};
@@ -48,8 +48,16 @@ struct Meant {
 }
 
 impl Meant {
-    fn by(Customer { customer, workspace }: &Customer, privacy: &Privacy) -> anyhow::Result<Self> {
+    fn by(Customer { customer, workspace }: &Customer, config: &Config) -> anyhow::Result<Self> {
+        let workspaces = config.workspaces();
+        if !workspaces.is_empty() && !workspaces.contains(workspace.as_str()) {
+            bail!("there is no workspace {workspace:?}: --workspace takes one of {}", Vec::from_iter(workspaces).join(", "));
+        }
+        let privacy = config.privacy.privacy()?;
         let by_address = customer.strip_prefix("email:").map(|rest| (rest, Address::read(rest)));
+        if let Some((rest, None)) = by_address.as_ref().filter(|(rest, _)| rest.contains('@')) {
+            bail!("{rest:?} is no address");
+        }
         let is_hash = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let (subject, address) = match (by_address, customer.strip_prefix("cio_")) {
             (Some((_, Some(address))), _) => {
@@ -77,11 +85,12 @@ async fn read(
     let config = config.clone();
     let read = tokio::task::spawn_blocking(move || {
         let mut records = Vec::new();
-        restore_partitions(&config, &topic, &[partition], |record| {
+        let read = restore_partitions(&config, &topic, &[partition], |record| {
             if keep(&record) {
                 records.push(record);
             }
-        })?;
+        });
+        read.with_context(|| format!("cannot read {topic}; if it is not there, `aftersend migrate` makes it"))?;
         anyhow::Ok(records)
     });
     read.await?
@@ -102,6 +111,17 @@ async fn ledger(config: &Config, person: &Person, partition: i32) -> anyhow::Res
     let topic = Topics::new(&config.kafka.topic_prefix).track_ledger();
     let records = read(config, topic, partition, is_of(person)).await?;
     Ok(records.last().and_then(|record| record.value.as_deref()).map(LedgerRecord::decode).transpose()?)
+}
+
+/// A person's profile and where it stands.
+async fn profile(config: &Config, person: &Person, partition: i32) -> anyhow::Result<Option<(i64, ProfileRecord)>> {
+    let records = read(config, Topics::new(&config.kafka.topic_prefix).profiles(), partition, is_of(person)).await?;
+    let Some(record) = records.last() else { return Ok(None) };
+    let Some(value) = record.value.as_deref() else { return Ok(None) };
+    let mut profile = ProfileRecord::decode(value)?;
+    // An earlier configuration may have let it be written.
+    profile.address = profile.address.filter(|_| config.privacy.email == EmailPrivacy::Plain);
+    Ok(Some((record.offset, profile)))
 }
 
 /// Which records of a topic are about a person.
@@ -129,17 +149,16 @@ fn time(millis: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aftersend_schemas::privacy::{HashKey, HashKeys};
-
     use super::*;
 
-    fn meant(customer: &str, privacy: &Privacy) -> anyhow::Result<Meant> {
-        Meant::by(&Customer { customer: customer.into(), workspace: "default".into() }, privacy)
+    fn meant(customer: &str, privacy: &str) -> anyhow::Result<Meant> {
+        let config = Config::parse(&format!("[privacy]\n{privacy}\n"), [])?;
+        Meant::by(&Customer { customer: customer.into(), workspace: "default".into() }, &config)
     }
 
     #[test]
     fn customers_are_named_by_their_id_customer_ios_id_or_an_address() {
-        let hashed = Privacy::Hash(HashKeys::new(vec![HashKey::new(b"test key", 0)]).unwrap());
+        let hashed = "hash_keys = [{ key = \"test key\" }]";
         let hash = "e0133736c049df33bb251ff893de6ea7";
         for (customer, person, key) in [
             ("u-1", "default:id:u-1", "u-1"),
@@ -149,10 +168,11 @@ mod tests {
             ("email:A@b.example", &format!("default:email:{hash}"), &format!("email:{hash}")),
             (&format!("email:{hash}"), &format!("default:email:{hash}"), &format!("email:{hash}")),
         ] {
-            let meant = meant(customer, &hashed).unwrap();
+            let meant = meant(customer, hashed).unwrap();
             assert_eq!((meant.person.to_string().as_str(), meant.partition), (person, partition_of(key.as_bytes())), "{customer}");
             assert_eq!(meant.address.as_deref(), customer.starts_with("email:A").then_some("a@b.example"), "{customer}");
         }
-        assert!(meant("email:a@b.example", &Privacy::Drop).is_err());
+        assert!(meant("email:a@b.example", "email = \"drop\"").is_err());
+        assert!(meant("email:@", hashed).is_err_and(|error| error.to_string() == "\"@\" is no address"));
     }
 }

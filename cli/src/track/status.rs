@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 
-use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
+use aftersend_pipeline::config::{Config, TrackMode};
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::ledger::{AttributeValue, LedgerRecord, Standing};
 use aftersend_schemas::operator::OperatorRecord;
-use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::topics::Topics;
 use aftersend_schemas::track_call::TrackCall;
 use aftersend_sinks::track::{Outlook, outlook};
 use serde_json::{Value, json};
 
-use super::{Meant, brakes, is_of, ledger, read, say, time};
+use super::{Meant, brakes, is_of, ledger, profile, read, say, time};
 use crate::args::TrackStatusOptions;
 
 /// What is known of a customer.
@@ -27,7 +26,7 @@ struct Status {
 
 pub(super) async fn run(options: &TrackStatusOptions, config: &Config) -> anyhow::Result<()> {
     let topics = Topics::new(&config.kafka.topic_prefix);
-    let Meant { person, partition, .. } = Meant::by(&options.customer, &config.privacy.privacy()?)?;
+    let Meant { person, partition, .. } = Meant::by(&options.customer, config)?;
     let ledger = ledger(config, &person, partition).await?;
     let calls = read(config, topics.track_calls(), partition, is_of(&person)).await?;
     let calls: Vec<TrackCall> = calls.iter().filter_map(|record| TrackCall::decode(record.value.as_deref()?).ok()).collect();
@@ -35,15 +34,9 @@ pub(super) async fn run(options: &TrackStatusOptions, config: &Config) -> anyhow
     let decided = read(config, topics.operator(), partition, |record| record.value.is_some()).await?;
     let decided = decided.iter().filter_map(|record| OperatorRecord::decode(record.value.as_deref()?).ok());
     let decided: Vec<OperatorRecord> = decided.filter(|record| record.person == person).collect();
-    let profiles = read(config, topics.profiles(), partition, is_of(&person)).await?;
-    let profile = profiles.last().and_then(|record| Some((record.offset, record.value.as_deref()?)));
-    let next = match profile {
+    let next = match profile(config, &person, partition).await? {
         None => Outlook::Nothing("no_profile"),
-        Some((offset, value)) => {
-            let mut profile = ProfileRecord::decode(value)?;
-            profile.address = profile.address.filter(|_| config.privacy.email == EmailPrivacy::Plain);
-            outlook(config, (&profile, offset), ledger.as_ref(), &decided, &brakes(config).await?, unix_millis())
-        }
+        Some((offset, profile)) => outlook(config, (&profile, offset), ledger.as_ref(), &decided, &brakes(config).await?, unix_millis()),
     };
     let status = Status { key: person.to_string(), ledger, next, mode: config.track.mode, calls, decided };
     say(if options.json { status.json().to_string() } else { status.plain() }.trim_end());
@@ -54,7 +47,7 @@ impl Status {
     fn json(&self) -> Value {
         let ledger = self.ledger.as_ref().map(|ledger| {
             json!({
-                "standing": ledger.standing,
+                "standing": is_acknowledged(ledger).then_some(ledger.standing),
                 "attributes": ledger.attributes,
                 "refused": ledger.refused.is_some(),
                 "answered_at": ledger.answered_at,
@@ -78,8 +71,7 @@ impl Status {
         let _ = match &self.ledger {
             None => writeln!(text, "Customer.io has acknowledged nothing"),
             Some(ledger) => {
-                let is_known = ledger.standing > Standing::Identified || !ledger.attributes.is_empty();
-                let standing = if is_known { ledger.standing.as_str() } else { "nothing acknowledged" };
+                let standing = if is_acknowledged(ledger) { ledger.standing.as_str() } else { "nothing acknowledged" };
                 let refused = if ledger.refused.is_some() { "; the last call was refused" } else { "" };
                 let sent = ledger.suppress_sent_at != 0 && ledger.standing < Standing::Suppressed;
                 let sent = if sent { "; a suppress may have been sent" } else { "" };
@@ -96,6 +88,7 @@ impl Status {
             let _ = writeln!(text, "  {name} = {value}");
         }
         let _ = match self.next {
+            Outlook::Nothing(why @ "too_old_to_suppress") => write!(text, "next: nothing ({why}) until `aftersend track release`"),
             Outlook::Nothing(why) => write!(text, "next: nothing ({why})"),
             Outlook::Call(call) => write!(text, "next: {}", call.as_str()),
             Outlook::HeldUntil(at) => write!(text, "next: suppress, held until {}", time(at)),
@@ -113,7 +106,7 @@ impl Status {
             let _ = write!(text, "{}  {:<11} {:<12} {rule}", time(*at), call.as_str(), phase.as_str());
             let _ = match *status {
                 0 => writeln!(text, ": {}", evidence.escape_debug()),
-                _ => writeln!(text, ", {status} {error}"),
+                _ => writeln!(text, ", {status} {}", error.escape_debug()),
             };
         }
         for OperatorRecord { at, decision, by, reason, .. } in &self.decided {
@@ -122,6 +115,11 @@ impl Status {
         }
         text
     }
+}
+
+/// False for whom nothing but a refusal is known.
+fn is_acknowledged(ledger: &LedgerRecord) -> bool {
+    ledger.standing > Standing::Identified || !ledger.attributes.is_empty()
 }
 
 /// As it is configured.
@@ -172,6 +170,8 @@ mod tests {
             person: someone,
             decision: Decision::NeverSuppress,
             at: 1_770_000_000,
+            millisecond: None,
+            through: None,
             by: "ops".into(),
             reason: "board".into(),
         };

@@ -55,7 +55,9 @@ fn in_words(message: &str) -> String {
         _ => found,
     };
     let wanted = match wanted {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative, without quotes",
+        "u16" => "a whole number from 0 to 65535, without quotes",
+        "u32" => "a whole number from 0 to 4294967295, without quotes",
+        "u8" | "u64" | "usize" => "a whole number, not negative, without quotes",
         "i32" | "i64" => "a whole number without quotes",
         "f32" | "f64" => "a number without quotes",
         "a boolean" => "true or false without quotes",
@@ -152,14 +154,21 @@ mod tests {
                 "track.coalesce: invalid type: integer `5`, expected a duration in quotes, such as \"90s\", \"15m\" or \"48h\"",
             ),
             ("[track]\ncoalesce = \"2h\"", &[], "track.coalesce = \"2h\": use at most 1h"),
+            (
+                "[track]\nmax_requests_per_second = 99999999999",
+                &[],
+                "track.max_requests_per_second: invalid value: integer `99999999999`, expected a whole number from 0 to 4294967295",
+            ),
+            ("[track]\nsite_id = \"a\"\napi_key = \"k k\"", &[], "track.api_key: holds blanks"),
+            ("[policy]\nnever_suppress = [\"..\"]", &[], "policy.never_suppress = \"..\": nobody has this id"),
             ("[track]\nbatch = \"yes\"", &[], "track.batch: this is a text, expected true or false without quotes"),
             ("[privacy]\nemail = 1", &[], "privacy.email: this is no text, expected a text in quotes"),
             ("[privacy]\nemail = \"hashed\"", &[], "privacy.email: unknown variant `hashed`, expected one of `hash`, `plain`, `drop`"),
-            ("[track]\nsite_id = \"a:b\"\napi_key = \"k\"", &[], "track.workspaces.default.site_id = \"a:b\": has no colon"),
+            ("[track]\nsite_id = \"a:b\"\napi_key = \"k\"", &[], "track.site_id = \"a:b\": has no colon"),
             (
                 "[track]\nsite_id = \"a\"\napi_key = \"k\"\nurl = \"http://\"",
                 &[],
-                "track.workspaces.default.url = \"http://\": empty host: use https://track.customer.io",
+                "track.url = \"http://\": empty host: use https://track.customer.io",
             ),
             (
                 "[track]\nsite_id = \"a\"\napi_key = \"k\"\n[track.workspaces.default]\nsite_id = \"b\"\napi_key = \"k\"",

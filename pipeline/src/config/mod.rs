@@ -114,7 +114,7 @@ impl Config {
     }
 
     /// The workspaces that a source or credentials belong to; none where there are neither, as for a processor alone.
-    fn workspaces(&self) -> BTreeSet<&str> {
+    pub fn workspaces(&self) -> BTreeSet<&str> {
         let of_sources = self.sources.iter().map(|source| source.workspace.as_str());
         of_sources.chain(self.track.workspaces.keys().map(String::as_str)).collect()
     }

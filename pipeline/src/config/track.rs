@@ -140,22 +140,9 @@ impl Track {
             self.workspaces.insert("default".into(), credentials);
         }
         for (name, credentials) in &mut self.workspaces {
-            let key = format!("track.workspaces.{name}.api_key");
-            credentials.api_key.read_file(&key, credentials.api_key_file.as_ref())?;
-            if credentials.site_id.is_empty() {
-                return Err(ConfigError::missing(format!("track.workspaces.{name}.site_id"), "give the site id beside the API key"));
-            }
-            if credentials.api_key.is_empty() {
-                return Err(ConfigError::missing(key, "give the Track API key that belongs to the site id, or api_key_file"));
-            }
-            if credentials.site_id.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control()) {
-                let fix = "has no colon and no blanks: copy it from Customer.io, Settings, API credentials, Tracking API keys";
-                return Err(ConfigError::value(format!("track.workspaces.{name}.site_id"), &credentials.site_id, fix));
-            }
-            if let Some(url) = &credentials.url {
-                let key = format!("track.workspaces.{name}.url");
-                http_url::validate(&key, url, "site_id and api_key", "https://track.customer.io, or leave it out")?;
-            }
+            let is_own = name == "default" && self.site_id.is_some();
+            let table = if is_own { "track".to_owned() } else { format!("track.workspaces.{name}") };
+            credentials.validate(&table)?;
         }
         if self.mode == TrackMode::Live && self.workspaces.is_empty() {
             return Err(ConfigError::missing("track.site_id", "mode is \"live\": give site_id and api_key, or set mode = \"dry-run\""));
@@ -226,6 +213,30 @@ impl Track {
 }
 
 impl TrackCredentials {
+    /// `table`: where they stand.
+    fn validate(&mut self, table: &str) -> Result<(), ConfigError> {
+        let key = |name: &str| format!("{table}.{name}");
+        self.api_key.read_file(&key("api_key"), self.api_key_file.as_ref())?;
+        if self.site_id.is_empty() {
+            return Err(ConfigError::missing(key("site_id"), "give the site id beside the API key"));
+        }
+        if self.api_key.is_empty() {
+            return Err(ConfigError::missing(key("api_key"), "give the Track API key that belongs to the site id, or api_key_file"));
+        }
+        let odd = |c: char| c.is_whitespace() || c.is_control();
+        if self.site_id.contains(|c| c == ':' || odd(c)) {
+            let fix = "has no colon and no blanks: copy it from Customer.io, Settings, API credentials, Tracking API keys";
+            return Err(ConfigError::value(key("site_id"), &self.site_id, fix));
+        }
+        if self.api_key.reveal().contains(odd) {
+            return Err(ConfigError::missing(key("api_key"), "holds blanks or control characters: copy it again"));
+        }
+        match &self.url {
+            Some(url) => http_url::validate(&key("url"), url, "site_id and api_key", "https://track.customer.io, or leave it out"),
+            None => Ok(()),
+        }
+    }
+
     /// The address of the API, without a slash at its end.
     pub fn base_url(&self) -> String {
         let url = self.url.as_deref().unwrap_or(match self.region {

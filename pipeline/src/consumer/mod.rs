@@ -12,6 +12,7 @@
 mod alone;
 mod context;
 mod poll;
+mod progress;
 mod range;
 mod reader;
 mod restore;
@@ -35,6 +36,7 @@ use crate::telemetry::ConsumerMetrics;
 
 use context::Context;
 pub use context::Released;
+pub use progress::Progress;
 pub use range::RangeReader;
 pub use reader::{Reader, Whole};
 pub use restore::{RestoreError, Restored, read_to_end, restore_partitions};

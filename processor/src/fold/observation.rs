@@ -133,7 +133,7 @@ impl Observation {
 
     /// What an operator's record says. Nothing for one whose time is none.
     pub fn decided(record: &OperatorRecord) -> Option<Self> {
-        let at = u32::try_from(record.at).ok()?;
+        let at = u32::try_from(record.through()).ok()?;
         Some(Self { at, message: 0, address: 0, fact: Fact::Decided(record.decision) })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::gate::Health;
@@ -42,12 +43,13 @@ impl Answer {
 /// | status | meaning |
 /// |---|---|
 /// | 207 | refused, if errors are listed |
-/// | other 2xx | acknowledged; again, if a page of HTML comes with it: something else answers for the API |
+/// | other 2xx | acknowledged; again, if HTML comes with it (something else answers for the API), or JSON that breaks off |
 /// | 3xx | stop: the other region, or not the Track API |
 /// | 401, 402, 403, 407 | stop: the credentials, or the account |
 /// | 404, 405, 410, 451 | stop: not the Track API, since a person who is not known is no error there |
 /// | 408, 409, 421, 423, 425, 429, 5xx | again, after `Retry-After` if it is given |
 /// | other 4xx, such as 400, 413 and 422 | refused |
+/// | anything else | again |
 ///
 /// `secrets` are left out of the API's words.
 pub(super) fn classify(status: StatusCode, retry_after: Option<Duration>, body: &[u8], secrets: &[&str]) -> Answer {
@@ -58,10 +60,14 @@ pub(super) fn classify(status: StatusCode, retry_after: Option<Duration>, body: 
             None => Answer::Retry("207 without a list of errors".into(), retry_after),
         },
         200..=299 if body.trim_ascii_start().starts_with(b"<") => Answer::Retry(format!("{status} with a page"), retry_after),
+        200..=299 if body.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(body).is_err() => {
+            Answer::Retry(format!("{status} with half an answer"), retry_after)
+        }
         200..=299 => Answer::Acknowledged(status.as_u16()),
         408 | 409 | 421 | 423 | 425 | 429 | 500..=599 => Answer::Retry(status.to_string(), retry_after),
         code @ (300..=399 | 401..=405 | 407 | 410 | 451) => Answer::Stop(code),
-        code => Answer::Refused(code, words(&serde_json::from_slice(body).unwrap_or_default(), secrets)),
+        code @ 400..=499 => Answer::Refused(code, words(&serde_json::from_slice(body).unwrap_or_default(), secrets)),
+        _ => Answer::Retry(status.to_string(), retry_after),
     }
 }
 
@@ -124,7 +130,9 @@ fn words(body: &Value, secrets: &[&str]) -> String {
         }
     }
     // Addresses, and what is escaped in one of many ways.
-    let hide = |word: &str| if word.contains(['@', '%', '&', '\\']) { "…".to_owned() } else { word.to_owned() };
+    let is_hidden = |word: &str| word.contains(['@', '%', '&', '\\']);
+    let plain = |c: &char| !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hide = |word: &str| if is_hidden(word) { "…".to_owned() } else { word.chars().filter(plain).collect() };
     let text = text.split_whitespace().map(hide).collect::<Vec<_>>().join(" ");
     text[..text.floor_char_boundary(MAX_WORDS)].to_owned()
 }
@@ -159,6 +167,8 @@ mod tests {
         }
         let answered = |body: &[u8]| classify(StatusCode::OK, None, body, &[]);
         assert!(matches!(answered(b" \n<!DOCTYPE html>"), Answer::Retry(..)), "somebody else answered");
+        assert!(matches!(answered(b"{\"a"), Answer::Retry(..)), "it breaks off");
+        assert!(matches!(classified(101), Answer::Retry(..)) && matches!(classified(999), Answer::Retry(..)));
         for body in ["", "{}", "ok", "{\"meta\":{}}"] {
             assert_eq!(answered(body.as_bytes()), Answer::Acknowledged(200));
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aftersend_pipeline::config::TrackCredentials;
 use aftersend_schemas::track_call::Call;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use serde_json::{Value, json};
@@ -15,6 +15,8 @@ use super::identifier::Identifier;
 use super::plan::Planned;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an answer. The longest names an error for each of a thousand people.
+const MAX_ANSWER: usize = 1024 * 1024;
 
 /// One workspace's API.
 #[derive(Clone)]
@@ -156,10 +158,17 @@ impl Api {
     async fn send(&self, request: RequestBuilder) -> Result<(StatusCode, Option<Duration>, Bytes), Answer> {
         // Without the URL, which holds the person's name.
         let unanswered = |error: reqwest::Error| Answer::Retry(error.without_url().to_string(), None);
-        let response = request.basic_auth(&self.site_id, Some(&self.api_key)).send().await.map_err(unanswered)?;
+        let mut response = request.basic_auth(&self.site_id, Some(&self.api_key)).send().await.map_err(unanswered)?;
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
+        let mut body = BytesMut::new();
         // Half an answer is none.
-        Ok((status, wait, response.bytes().await.map_err(unanswered)?))
+        while let Some(part) = response.chunk().await.map_err(unanswered)? {
+            if body.len() + part.len() > MAX_ANSWER {
+                return Err(Answer::Retry(format!("{status} with an endless answer"), wait));
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok((status, wait, body.freeze()))
     }
 }

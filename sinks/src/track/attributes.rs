@@ -19,6 +19,9 @@ const SCORE: &str = "email_score";
 const STATE: &str = "email_state";
 const REASON: &str = "reason";
 const PROMOTIONAL_OK: &str = "email_promotional_ok";
+const BEST_CHANNEL: &str = "best_channel";
+const BEST_CHANNEL_REASON: &str = "best_channel_reason";
+const COMPLAINT_COUNT: &str = "complaint_count";
 const UNSUBSCRIBED_AT: &str = "unsubscribed_at";
 const AS_OF: &str = "deliverability_as_of";
 
@@ -62,8 +65,8 @@ pub fn wanted(profile: &ProfileRecord, names: &Names) -> Attributes {
         (PROMOTIONAL_OK, flag(evaluation.email_promotional_ok)),
         ("email_transactional_ok", flag(evaluation.email_transactional_ok)),
         ("email_cadence", text(evaluation.email_cadence.as_str())),
-        ("best_channel", evaluation.best_channel.and_then(|channel| text(channel.as_str()))),
-        ("best_channel_reason", text(evaluation.best_channel_reason.as_str())),
+        (BEST_CHANNEL, evaluation.best_channel.and_then(|channel| text(channel.as_str()))),
+        (BEST_CHANNEL_REASON, text(evaluation.best_channel_reason.as_str())),
         (REASON, text(&evaluation.reason())),
         (AS_OF, Some(AttributeValue::Integer(profile.as_of))),
         ("policy_version", Some(AttributeValue::Integer(i64::from(profile.policy_version)))),
@@ -72,7 +75,7 @@ pub fn wanted(profile: &ProfileRecord, names: &Names) -> Attributes {
         ("last_bounce_delivery_id", text(&facts.last_bounce_delivery_id)),
         ("spam_complaint", flag(facts.complained_at.is_some())),
         ("spam_complaint_at", time(facts.complained_at)),
-        ("complaint_count", Some(AttributeValue::Integer(i64::from(facts.complaint_count)))),
+        (COMPLAINT_COUNT, Some(AttributeValue::Integer(i64::from(facts.complaint_count)))),
         (UNSUBSCRIBED_AT, time(facts.unsubscribed_at)),
         ("last_email_click_at", time(facts.last_click_at)),
         ("last_email_engaged_at", time(facts.last_engaged_at)),
@@ -95,7 +98,7 @@ pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, names: 
     let minor = |name: &str| match names.ours(name) {
         Some(AS_OF) => true,
         // What our own write changes.
-        Some(STATE | REASON | PROMOTIONAL_OK | UNSUBSCRIBED_AT) => echo,
+        Some(STATE | REASON | PROMOTIONAL_OK | BEST_CHANNEL | BEST_CHANNEL_REASON | UNSUBSCRIBED_AT) => echo,
         Some(SCORE) => match (wanted.get(name), acknowledged.get(name)) {
             (Some(AttributeValue::Integer(new)), Some(AttributeValue::Integer(old))) => new.abs_diff(*old) < SCORE_STEP,
             _ => false,
@@ -104,11 +107,17 @@ pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, names: 
     };
     let empty = AttributeValue::Text(String::new());
     let gone = || acknowledged.iter().filter(|(name, value)| !wanted.contains_key(*name) && **value != empty).map(|(name, _)| name);
-    let changed = wanted.iter().any(|(name, value)| acknowledged.get(name) != Some(value) && !minor(name));
-    if !changed && gone().next().is_none() {
+    let changed = wanted.iter().filter(|(name, value)| acknowledged.get(*name) != Some(value)).map(|(name, _)| name);
+    if changed.chain(gone()).all(|name| minor(name)) {
         return None;
     }
     Some(wanted.clone().into_iter().chain(gone().map(|name| (name.clone(), empty.clone()))).collect())
+}
+
+/// True if Customer.io has not been told of all complaints.
+pub(super) fn has_new_complaint(profile: &ProfileRecord, ledger: &LedgerRecord, names: &Names) -> bool {
+    let known = names.theirs.get(COMPLAINT_COUNT).and_then(|name| ledger.attributes.get(name));
+    matches!(known, Some(AttributeValue::Integer(known)) if *known < i64::from(profile.evaluation.facts.complaint_count))
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@ use aftersend_schemas::profile::{Cause, Verdict};
 #[derive(Debug, Default)]
 pub(super) struct Decisions(HashMap<String, Decided>);
 
-/// What was decided about one person; Unix seconds.
+/// What was decided about one person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Decided {
+    /// Evidence up to then no longer counts, Unix seconds.
     complaints_until: Option<i64>,
     hard_bounces_until: Option<i64>,
     never: Option<(i64, bool)>,
+    /// Unix milliseconds.
     unsuppressed_at: Option<i64>,
 }
 
@@ -23,13 +25,17 @@ impl Decisions {
     pub(super) fn take(&mut self, record: &OperatorRecord) -> String {
         let key = record.person.to_string();
         let decided = self.0.entry(key.clone()).or_default();
-        let at = Some(record.at);
+        let through = Some(record.through());
         match record.decision {
-            Decision::LiftComplaint => decided.complaints_until = decided.complaints_until.max(at),
-            Decision::LiftHardBounce => decided.hard_bounces_until = decided.hard_bounces_until.max(at),
+            Decision::LiftComplaint => decided.complaints_until = decided.complaints_until.max(through),
+            Decision::LiftHardBounce => decided.hard_bounces_until = decided.hard_bounces_until.max(through),
             Decision::NeverSuppress => decided.never = decided.never.max(Some((record.at, true))),
             Decision::MaySuppress => decided.never = decided.never.max(Some((record.at, false))),
-            Decision::Unsuppress => decided.unsuppressed_at = decided.unsuppressed_at.max(at),
+            Decision::Unsuppress => {
+                decided.complaints_until = decided.complaints_until.max(through);
+                decided.hard_bounces_until = decided.hard_bounces_until.max(through);
+                decided.unsuppressed_at = decided.unsuppressed_at.max(Some(record.decided_at()));
+            }
         }
         key
     }
@@ -51,7 +57,7 @@ impl Decided {
             Cause::Complaint => self.complaints_until,
             Cause::HardBounce => self.hard_bounces_until,
         };
-        until.max(self.unsuppressed_at).is_some_and(|until| verdict.at <= until)
+        until.is_some_and(|until| verdict.at <= until)
     }
 
     pub(super) fn never_suppress(&self) -> bool {
@@ -60,7 +66,7 @@ impl Decided {
 
     /// True if what was suppressed at this time (Unix milliseconds) no longer is.
     pub(super) fn unsuppresses(&self, answered_at: i64) -> bool {
-        self.unsuppressed_at.is_some_and(|at| answered_at / 1_000 <= at)
+        self.unsuppressed_at.is_some_and(|at| answered_at <= at)
     }
 }
 
@@ -73,8 +79,16 @@ mod tests {
     #[test]
     fn decisions_are_joined_in_any_order_and_reach_back_only() {
         let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() };
-        let record =
-            |decision, at| OperatorRecord { version: 1, person: person.clone(), decision, at, by: String::new(), reason: String::new() };
+        let record = |decision, at| OperatorRecord {
+            version: 1,
+            person: person.clone(),
+            decision,
+            at,
+            millisecond: None,
+            through: None,
+            by: String::new(),
+            reason: String::new(),
+        };
         let records = [
             record(Decision::NeverSuppress, 5),
             record(Decision::MaySuppress, 9),
@@ -95,5 +109,11 @@ mod tests {
         assert!(!decided.never_suppress() && joined(&mut records[..1].iter()).never_suppress());
         assert!(decided.unsuppresses(4_999) && !decided.unsuppresses(5_000));
         assert_eq!(Decisions::default().about("default:id:u-1"), Decided::default());
+
+        // Evidence dated ahead, and a suppress within the same second.
+        let ahead = OperatorRecord { millisecond: Some(300), through: Some(90), ..record(Decision::Unsuppress, 20) };
+        let decided = joined(&mut [ahead].iter());
+        assert!(decided.lifts(&verdict(Cause::Complaint, 90)) && !decided.lifts(&verdict(Cause::HardBounce, 91)));
+        assert!(decided.unsuppresses(20_300) && !decided.unsuppresses(20_301));
     }
 }

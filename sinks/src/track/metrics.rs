@@ -16,6 +16,7 @@ pub(super) struct TrackMetrics {
     pub(super) stopped: IntGauge,
     pub(super) paused: IntGaugeVec,
     pub(super) brake: IntGaugeVec,
+    pub(super) awaits_processor: IntGauge,
     pub(super) concurrency: IntGaugeVec,
     pub(super) freshness: HistogramVec,
     pub(super) saved: IntCounter,
@@ -45,6 +46,10 @@ impl TrackMetrics {
                 "track_paused_seconds",
                 "How long no call is started from now on, since the API asked for a pause or does not answer.",
                 &["workspace"],
+            ),
+            awaits_processor: metrics.gauge(
+                "track_awaits_processor",
+                "Partitions in which a suppress for a hard bounce waits until the processor has read what had arrived.",
             ),
             brake: metrics.gauge_vec(
                 "track_brake",

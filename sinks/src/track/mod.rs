@@ -8,10 +8,12 @@
 //! ```
 //!
 //! `suppress` deletes a person for good. It is sent only after an identify was acknowledged, after the hold, for evidence that arrived recently enough,
-//! once everything that is there has been read, never for a person on the list, and never by more than so many an hour over all replicas.
+//! once everything that is there has been read (for a hard bounce, by the processor too), never for a person on the list, and never by more than so many an
+//! hour over all replicas.
 
 mod answer;
 mod api;
+mod arrivals;
 mod attributes;
 mod batch;
 mod brake;

@@ -23,7 +23,7 @@ impl NeverSuppress {
         for entry in list {
             // A domain may be written as the DNS does, with a dot at its end.
             let entry = if entry.contains('@') { entry.trim_end_matches('.') } else { entry };
-            let one_spelling = one_spelling(entry);
+            let one_spelling = one_spelling_of(entry);
             if entry.contains(['*', '?']) {
                 let spellings = [Some(entry), one_spelling.as_deref()].into_iter().flatten();
                 this.patterns.extend(spellings.map(WildMatch::new_case_insensitive));
@@ -33,6 +33,8 @@ impl NeverSuppress {
             } else {
                 this.ids.insert(entry.to_owned());
                 this.ids.extend(one_spelling);
+                // As commands name them.
+                this.ids.extend(entry.strip_prefix("email:").and_then(one_spelling_of));
             }
         }
         this
@@ -45,7 +47,7 @@ impl NeverSuppress {
 }
 
 /// An entry with the domain at its end in lower case and ASCII, and what stands before it in lower case; nothing without a domain.
-fn one_spelling(entry: &str) -> Option<String> {
+fn one_spelling_of(entry: &str) -> Option<String> {
     let (local, domain) = entry.rsplit_once('@').filter(|(_, domain)| !domain.contains(['*', '?']))?;
     let domain = Address::read(&format!("a@{domain}"))?.into_domain();
     Some(format!("{}@{domain}", local.to_lowercase()))
@@ -73,6 +75,7 @@ mod tests {
         for (entry, address) in [
             ("Ana.Lima@Shop.Example", "ana.lima@shop.example"),
             ("ana@B\u{fc}cher.example", "ana@xn--bcher-kva.example"),
+            ("email:Lead@shop.example", "lead@shop.example"),
             ("@shop.example.", "ana@shop.example"),
             ("ana@shop.example.", "ana@shop.example"),
             ("@B\u{fc}cher.example", "ana@xn--bcher-kva.example"),

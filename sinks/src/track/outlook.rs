@@ -89,6 +89,8 @@ mod tests {
             person: person.clone(),
             decision: Decision::NeverSuppress,
             at: received / 1_000,
+            millisecond: None,
+            through: None,
             by: String::new(),
             reason: String::new(),
         };

@@ -39,6 +39,8 @@ pub(super) struct Open {
     pub(super) alone: bool,
     /// When something irreversible became due: how often everything had been read by then, and the time (Unix milliseconds).
     fence: Option<(u64, i64)>,
+    /// The same, before the processor was asked (Unix milliseconds).
+    became_due: Option<i64>,
     /// When the brake was asked, if it said yes.
     pub(super) admitted: Option<Instant>,
     /// The call whose intent has been written, and which was not answered yet.
@@ -134,6 +136,7 @@ impl People {
                     wants_call: false,
                     alone: false,
                     fence: None,
+                    became_due: None,
                     admitted: None,
                     intent: None,
                     offsets: vec![offset],
@@ -194,6 +197,11 @@ impl People {
     /// False while what was there before may still say otherwise.
     pub(super) fn is_caught_up(&self, partition: i32) -> bool {
         self.places.get(&partition).is_some_and(|place| place.caught_up)
+    }
+
+    /// When something irreversible became due for a person as they are now.
+    pub(super) fn became_due(&mut self, key: &PersonKey, now: i64) -> i64 {
+        self.open.get_mut(key).map_or(now, |open| *open.became_due.get_or_insert(now))
     }
 
     /// True once everything has been read that was there when this was first asked about a person as they are now.
@@ -285,7 +293,8 @@ impl People {
     /// A call was answered, or the brake: the person is looked at again.
     pub(super) fn answered(&mut self, key: &PersonKey, acted: bool) {
         let Some(open) = self.open.get_mut(key) else { return };
-        (open.calling, open.fence) = (false, None);
+        open.calling = false;
+        open.unfence();
         if acted {
             (open.intent, open.since) = (None, open.changed_at);
             open.backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
@@ -299,7 +308,8 @@ impl People {
     /// A call was not answered: another attempt after this long at least.
     pub(super) fn again(&mut self, key: &PersonKey, wait: Option<Duration>, now: i64) {
         let Some(open) = self.open.get_mut(key) else { return };
-        (open.calling, open.fence) = (false, None);
+        open.calling = false;
+        open.unfence();
         if let Some((profile, offset)) = open.newer.take() {
             open.replace(profile, offset);
         }
@@ -353,11 +363,16 @@ impl Open {
         self.newer.is_some()
     }
 
+    fn unfence(&mut self) {
+        (self.fence, self.became_due) = (None, None);
+    }
+
     fn replace(&mut self, profile: ProfileRecord, offset: i64) {
         self.lane = plan::lane(&profile);
         self.profile = profile;
         self.offset = offset;
-        (self.wants_call, self.fence) = (false, None);
+        self.wants_call = false;
+        self.unfence();
     }
 }
 

@@ -174,7 +174,9 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
     // A suppress that may have been sent is the last thing this person hears of us, unless it is no longer wanted.
     if ledger.suppress_sent_at == 0 || suppress.is_none() {
         let attributes = wanted(profile, &ruled.names);
-        let unsubscribe = reaction == Reaction::Unsubscribe && !is_doubtful(profile, verdict) && ledger.standing < Standing::Unsubscribed;
+        let is_wanted =
+            ledger.standing < Standing::Unsubscribed || verdict.is_some_and(|it| is_wanted_again(it, profile, ledger, ruled, moment));
+        let unsubscribe = reaction == Reaction::Unsubscribe && !is_doubtful(profile, verdict) && is_wanted;
         let echo = attributes::is_echo(profile, ledger);
         let sent = difference(&attributes, &ledger.attributes, &ruled.names, echo);
         if let Some(attributes) = sent.or_else(|| unsubscribe.then_some(attributes)) {
@@ -202,6 +204,16 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
     }
     let digest = digest(Call::Suppress, &BTreeMap::new());
     unless_refused(ledger, Planned { whom, call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen })
+}
+
+/// True if a person whom we had unsubscribed has subscribed again, and given a new reason since.
+fn is_wanted_again(verdict: &Verdict, profile: &ProfileRecord, ledger: &LedgerRecord, ruled: &Ruled, moment: &Moment) -> bool {
+    let is_new = match verdict.cause {
+        // What is dated ahead would be new for as long as it is.
+        Cause::HardBounce => (ledger.unsubscribed_at + 1..=moment.now).contains(&verdict.at.saturating_mul(1_000)),
+        Cause::Complaint => attributes::has_new_complaint(profile, ledger, &ruled.names),
+    };
+    ledger.unsubscribed_at != 0 && profile.evaluation.facts.unsubscribed_at.is_none() && is_new
 }
 
 fn is_doubtful(profile: &ProfileRecord, verdict: Option<&Verdict>) -> bool {

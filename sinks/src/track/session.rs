@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
-use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Reader, Tail};
+use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Progress, Reader, Tail};
 use aftersend_pipeline::kafka::{DeadLetterQueue, producer_config};
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::store::{Checkpoint, Ready, Restorer};
@@ -27,6 +27,7 @@ use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
+use super::arrivals::{self, Arrivals, Survey};
 use super::batch::{Batch, Item};
 use super::brake::{Brakes, Found};
 use super::calls::{Answered, Attempt, Attempted, Caller, Ended, Request};
@@ -133,6 +134,10 @@ pub(super) struct Session {
     /// Everything that operators had said at the start has been heard.
     caught_up: bool,
     asked: HashMap<u64, Asked>,
+    arrivals: Arrivals,
+    processor: Arc<Progress>,
+    /// One at a time.
+    surveys: FuturesUnordered<BoxFuture<'static, Option<Survey>>>,
     /// By workspace; empty but while people are looked at.
     batches: HashMap<String, Batch>,
     calls: Calls,
@@ -181,6 +186,9 @@ impl Session {
             decisions: Decisions::default(),
             caught_up: false,
             asked: HashMap::new(),
+            arrivals: Arrivals::default(),
+            processor: Arc::new(Progress::new(config, "sink-track-arrivals", &topics.processor_group(), &topics.raw())?),
+            surveys: FuturesUnordered::new(),
             batches: HashMap::new(),
             calls: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
@@ -221,6 +229,7 @@ impl Session {
                 Some(answered) = self.calls.next() => self.answered(answered)?,
                 record = self.tail.next() => self.ledger.read(record.ok_or(KafkaError::Canceled)?)?,
                 Some(lost) = self.writing.next() => self.not_asked(lost),
+                Some(survey) = self.surveys.next() => self.surveyed(survey),
                 Some(heard) = self.listener.next() => self.heard(heard).await?,
                 notice = self.consumer.next() => match notice {
                     None => return Ok(()),
@@ -234,6 +243,7 @@ impl Session {
                         for partition in &partitions {
                             self.people.revoke(partition.1);
                             self.ledger.let_go(partition.1)?;
+                            self.arrivals.forget(partition.1);
                             self.asked.retain(|_, asked| asked.key.0 != partition.1);
                             self.group.forget(partition);
                         }
@@ -250,6 +260,41 @@ impl Session {
                 () = tokio::time::sleep(next) => {}
             }
             self.hold_back();
+            self.survey();
+        }
+    }
+
+    /// Finds out how far the processor is, if somebody waits for it.
+    fn survey(&mut self) {
+        let questions = self.arrivals.questions();
+        self.metrics.awaits_processor.set(i64::try_from(self.arrivals.waiting()).unwrap_or(i64::MAX));
+        if !self.surveys.is_empty() || self.arrivals.waiting() == 0 {
+            return;
+        }
+        let processor = self.processor.clone();
+        let asked = tokio::task::spawn_blocking(move || arrivals::survey(&processor, &questions));
+        self.surveys.push(Box::pin(async move {
+            match asked.await.unwrap_or(Err(KafkaError::Canceled)) {
+                Ok(survey) => Some(survey),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot tell yet how far the processor is: hard bounces wait");
+                    tokio::time::sleep(LONG_PAUSE).await;
+                    None
+                }
+            }
+        }));
+    }
+
+    fn surveyed(&mut self, survey: Option<Survey>) {
+        let Some(survey) = survey else { return };
+        for partition in self.arrivals.learn(&survey) {
+            self.people.give_word(partition);
+        }
+        for partition in self.arrivals.late(unix_millis()) {
+            tracing::warn!(
+                partition,
+                "the processor is more than a minute behind: suppresses for hard bounces wait until it has read what had arrived"
+            );
         }
     }
 
@@ -364,13 +409,21 @@ impl Session {
         }
     }
 
-    /// What is irreversible waits until everything before has been read, and asks the brake.
+    /// What is irreversible waits until everything before has been judged and read, and asks the brake.
     fn suppress(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord, now: i64) -> Result<(), TrackSinkError> {
         let Some(open) = self.people.open(key) else { return Ok(()) };
         let Some(verdict) = open.profile.evaluation.verdict.clone() else { return Ok(()) };
         let person = open.profile.person.clone();
         if open.admitted.is_some_and(|asked| asked.elapsed() < ADMISSION) {
             return self.call(key, planned, ledger);
+        }
+        // Nothing takes a complaint back but an operator.
+        if verdict.cause == Cause::HardBounce {
+            let since = self.people.became_due(key, now);
+            if !self.arrivals.are_judged(key.0, since) {
+                self.people.wait_for_word(key.clone());
+                return Ok(());
+            }
         }
         if !self.people.is_past_fence(key, now) {
             self.people.wait(key.clone(), now + FENCE_MS);

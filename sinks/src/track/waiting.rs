@@ -111,6 +111,8 @@ mod tests {
             person: person("lifted"),
             decision: Decision::LiftHardBounce,
             at: received.at,
+            millisecond: None,
+            through: None,
             by: "ops".into(),
             reason: String::new(),
         };

@@ -43,6 +43,8 @@ async fn a_complaint_that_an_operator_lifts_stays_lifted_until_the_next_one() ->
         person,
         decision: Decision::LiftComplaint,
         at: now - 60,
+        millisecond: None,
+        through: None,
         by: "test".into(),
         reason: "pressed the wrong button".into(),
     };

@@ -178,6 +178,9 @@ fn protects(table: &str, never_suppress: &[String]) -> Result<(), ConfigError> {
     for entry in never_suppress {
         let fix = match entry.strip_prefix('@') {
             _ if entry.trim() != entry => "ids have no blanks at their ends: leave them out",
+            None if entry.len() > 150 || entry == "cio_" || entry.bytes().all(|byte| byte == b'.') && !entry.is_empty() => {
+                "nobody has this id: ids have up to 150 bytes, and not only dots"
+            }
             None if entry.is_empty() => "name an id, a domain as \"@example.com\", or a pattern",
             Some("") => "name the domain behind the @",
             Some(domain) if domain.contains(['*', '?']) => {

@@ -221,6 +221,7 @@ fn our_own_unsubscribe_comes_back_and_causes_no_write_and_a_persons_own_is_mirro
     assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED).0, [Call::Unsubscribe]);
     let evaluation = &mut profile.evaluation;
     evaluation.state = EmailState::Unsubscribed;
+    evaluation.best_channel_reason = ChannelReason::OptedOut;
     evaluation.grounds = worded("unsubscribed");
     evaluation.facts.unsubscribed_at = Some(RECEIVED / 1000 + 2);
     profile.as_of += 2;
@@ -233,6 +234,29 @@ fn our_own_unsubscribe_comes_back_and_causes_no_write_and_a_persons_own_is_mirro
     theirs.evaluation.state = EmailState::Unsubscribed;
     theirs.evaluation.facts.unsubscribed_at = Some(RECEIVED / 1000);
     assert_eq!(run(&theirs, &mut LedgerRecord::new(person), &rules, RECEIVED).0, [Call::Identify], "never a write of `unsubscribed`");
+}
+
+#[test]
+fn whoever_subscribes_again_is_unsubscribed_again_for_a_new_reason_and_only_for_that() {
+    let rules = rules("on_hard_bounce = \"unsubscribe\"\non_complaint = \"unsubscribe\"");
+    for cause in [Cause::HardBounce, Cause::Complaint] {
+        let mut profile = super::tests::profile(person(Namespace::Id, "u-1"), Some(cause));
+        profile.evaluation.facts.complaint_count = 1;
+        let mut ledger = LedgerRecord::new(profile.person.clone());
+        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED).0, [Call::Unsubscribe]);
+        profile.as_of += 60;
+        profile.evaluation.grounds = worded("subscribed again");
+        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + MINUTE).0, [Call::Identify], "the reason is an old one");
+        profile.as_of += 60;
+        profile.evaluation.facts.complaint_count = 2;
+        let verdict = profile.evaluation.verdict.as_mut().unwrap();
+        // Of complaints the first one stays the time.
+        if cause == Cause::HardBounce {
+            (verdict.at, verdict.received_at) = (RECEIVED / 1000 + 120, RECEIVED + 2 * MINUTE);
+        }
+        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 2 * MINUTE).0, [Call::Unsubscribe], "{cause:?}");
+        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 3 * MINUTE).0, []);
+    }
 }
 
 #[test]
@@ -252,7 +276,16 @@ fn operators_undo_verdicts_and_forbid_what_is_irreversible() {
     ] {
         let mut decisions = Decisions::default();
         let person = profile.person.clone();
-        let key = decisions.take(&OperatorRecord { version: 1, person, decision, at, by: String::new(), reason: String::new() });
+        let key = decisions.take(&OperatorRecord {
+            version: 1,
+            person,
+            decision,
+            at,
+            millisecond: None,
+            through: None,
+            by: String::new(),
+            reason: String::new(),
+        });
         let moment = Moment { now: later, decided: decisions.about(&key), released_through: None };
         let mut ledger = ledger.clone();
         let ended = loop {

@@ -1,0 +1,45 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::alone::{Alone, alone_config};
+use crate::config::Config;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How far a group has come in a topic, for somebody outside of it. Every question blocks.
+pub struct Progress {
+    consumer: BaseConsumer<Alone>,
+    topic: String,
+}
+
+impl Progress {
+    /// A client of its own, which never joins the group.
+    pub fn new(config: &Config, name: &str, group: &str, topic: &str) -> KafkaResult<Self> {
+        let mut client = alone_config(config, "read_committed", name);
+        client.set("group.id", group);
+        Ok(Self { consumer: client.create_with_context(Alone)?, topic: topic.to_owned() })
+    }
+
+    /// The first offset that a partition still holds, and the one behind its last record.
+    pub fn bounds(&self, partition: i32) -> KafkaResult<(i64, i64)> {
+        self.consumer.fetch_watermarks(&self.topic, partition, TIMEOUT)
+    }
+
+    /// The offsets at which the group goes on; nothing for a partition of which it has committed none.
+    pub fn committed(&self, partitions: impl IntoIterator<Item = i32>) -> KafkaResult<HashMap<i32, i64>> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        let committed = self.consumer.committed_offsets(list, TIMEOUT)?;
+        let offset = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
+            Offset::Offset(next) => Some((element.partition(), next)),
+            _ => None,
+        };
+        Ok(committed.elements().into_iter().filter_map(offset).collect())
+    }
+}
