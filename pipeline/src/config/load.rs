@@ -188,6 +188,12 @@ mod tests {
             ("[clickhouse]\ncluster = \"a b\"", &[], "clickhouse.cluster = \"a b\": use letters"),
             ("[clickhouse]\ntables = [\"raw\"]", &[], "clickhouse.tables = \"raw\": use some of message_outcomes, raw_events, profiles"),
             ("[clickhouse]\ntables = []", &[], "clickhouse.tables: name at least one table"),
+            ("[policy]\nirreversible_max_age = \"15m\"", &[], "policy.irreversible_max_age = \"15m\": must be longer than the holds"),
+            (
+                "[policy.workspaces.eu]\nhold_complaint = \"49h\"",
+                &[],
+                "policy.workspaces.eu.irreversible_max_age = \"2days\": must be longer than the holds",
+            ),
             ("[policy]\nnever_suppress = [\"vip\", \" u-1\"]", &[], "policy.never_suppress = \" u-1\": ids have no blanks"),
             ("[policy]\nnever_suppress = [\"\"]", &[], "policy.never_suppress = \"\": name an id"),
             ("[policy]\nnever_suppress = [\"@\"]", &[], "policy.never_suppress = \"@\": name the domain"),

@@ -62,6 +62,8 @@ pub fn consumer_config(config: &Config, service: &str, group: &str) -> ClientCon
         .set("heartbeat.interval.ms", "2000")
         .set("max.poll.interval.ms", "300000")
         .set("queued.max.messages.kbytes", "8192")
+        // A full queue is empty again in a tenth of a second: with the default of a whole one nobody would read more than one queue a second.
+        .set("fetch.queue.backoff.ms", "10")
         .set("fetch.message.max.bytes", "1048576")
         // An answer is held whole, and unpacked beside it: a megabyte of each of twelve partitions would take a hundred.
         .set("fetch.max.bytes", "2097152")

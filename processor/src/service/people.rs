@@ -146,7 +146,7 @@ impl People {
     /// It was committed: `next` is where `profiles` goes on in each partition.
     pub(super) fn land(
         &mut self,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
         states: &[States],
         places: &[Place],
         next: &BTreeMap<i32, i64>,
@@ -173,7 +173,7 @@ impl People {
         }
         let touched: BTreeSet<i32> = changes.iter().map(|change| change.key.partition()).chain(next.keys().copied()).collect();
         let checkpoints = self.owned.iter().filter(|(partition, _)| touched.contains(partition));
-        self.store.apply(changes.iter(), checkpoints.map(|(partition, owned)| (*partition, &owned.checkpoint)))?;
+        self.store.apply(&mut changes, checkpoints.map(|(partition, owned)| (*partition, &owned.checkpoint)))?;
         for change in changes {
             if let Some((at, owned)) = change.set.zip(self.owned.get_mut(&change.key.partition())) {
                 owned.next_due = owned.next_due.min(at);
@@ -208,7 +208,7 @@ impl People {
             owned.checkpoint.at = now;
         }
         let checkpoints = self.owned.iter().map(|(partition, owned)| (*partition, &owned.checkpoint));
-        self.store.apply(std::iter::empty(), checkpoints)?;
+        self.store.apply(&mut [], checkpoints)?;
         self.metrics.store_bytes.set(i64::try_from(self.store.rows.disk_bytes()).unwrap_or(i64::MAX));
         Ok(())
     }

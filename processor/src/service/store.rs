@@ -69,12 +69,25 @@ impl Store {
     /// All of it or, after a crash, nothing of it.
     pub(super) fn apply<'c>(
         &self,
-        changes: impl Iterator<Item = &'c Change>,
+        changes: &mut [Change],
         checkpoints: impl Iterator<Item = (i32, &'c Checkpoint)>,
     ) -> Result<(), StoreError> {
         let mut batch = self.rows.batch();
-        for change in changes {
-            self.stage(&mut batch, change);
+        // In the order of the table: each finds its place near the one before.
+        changes.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        for change in &*changes {
+            batch.put(&change.key, change.row.as_ref().map(|row| row.0.as_ref()));
+        }
+        let done = changes.iter().filter_map(|change| Some((timer(change.done?, &change.key), false)));
+        let set = changes.iter().filter_map(|change| Some((timer(change.set?, &change.key), true)));
+        let mut timers: Vec<(Vec<u8>, bool)> = done.chain(set).collect();
+        timers.sort_unstable();
+        for (timer, is_set) in timers {
+            if is_set {
+                batch.mark(&self.timers, timer);
+            } else {
+                batch.unmark(&self.timers, timer);
+            }
         }
         for (partition, checkpoint) in checkpoints {
             batch.checkpoint(partition, checkpoint);

@@ -12,6 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
+use ulid::Ulid;
 
 const BODY: usize = 560;
 const DAY: i64 = 86_400;
@@ -57,7 +58,9 @@ impl Events {
             r#"{{"data":{{"customer_id":"{customer}","identifiers":{{"id":"{customer}"}},"delivery_id":"dgLI{delivery:016x}","campaign_id":31,"action_id":118,{more}"recipient":"{customer}@shop{}.example","subject":""#,
             self.number % 50
         );
-        let rest = format!(r#""}},"event_id":"01E{:023X}","object_type":"email","metric":"{metric}","timestamp":{at}}}"#, self.number);
+        // With the time of the event: one of another time would not be believed.
+        let event_id = Ulid::from_parts(u64::try_from(at * 1000).unwrap_or_default(), self.number.into());
+        let rest = format!(r#""}},"event_id":"{event_id}","object_type":"email","metric":"{metric}","timestamp":{at}}}"#);
         while body.len() + rest.len() < BODY {
             body.push('x');
         }

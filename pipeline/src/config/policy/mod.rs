@@ -208,11 +208,14 @@ impl Policy {
             protects(&format!("policy.workspaces.{name}"), own.never_suppress.as_deref().unwrap_or_default())?;
             Scoring::of(self, Some(own)).validate(&format!("policy.workspaces.{name}"))?;
         }
-        if self.irreversible_max_age.0 < self.hold_hard_bounce.0 || self.irreversible_max_age.0 < self.hold_complaint.0 {
-            return Err(ConfigError::missing(
-                "policy.irreversible_max_age",
-                "must be at least as long as the holds, or nobody would ever be suppressed",
-            ));
+        let tables = self.workspaces.keys().map(|name| (format!("policy.workspaces.{name}"), name.as_str()));
+        for (table, workspace) in tables.chain([("policy".to_owned(), "")]) {
+            let rules = self.rules_for(workspace);
+            if rules.irreversible_max_age.0 <= rules.hold_hard_bounce.0.max(rules.hold_complaint.0) {
+                let age = rules.irreversible_max_age.to_string();
+                let fix = "must be longer than the holds, or nobody would ever be suppressed";
+                return Err(ConfigError::value(format!("{table}.irreversible_max_age"), age, fix));
+            }
         }
         Ok(())
     }
