@@ -61,12 +61,12 @@ pub fn consumer_config(config: &Config, service: &str, group: &str) -> ClientCon
         .set("session.timeout.ms", "15000")
         .set("heartbeat.interval.ms", "2000")
         .set("max.poll.interval.ms", "300000")
-        .set("queued.max.messages.kbytes", "8192")
-        // A full queue is empty again in a tenth of a second: with the default of a whole one nobody would read more than one queue a second.
+        .set("queued.max.messages.kbytes", "4096")
+        // A full queue is soon empty again: with the default of a second nobody would read more than one queue a second.
         .set("fetch.queue.backoff.ms", "10")
         .set("fetch.message.max.bytes", "1048576")
         // An answer is held whole, and unpacked beside it: a megabyte of each of twelve partitions would take a hundred.
-        .set("fetch.max.bytes", "2097152")
+        .set("fetch.max.bytes", "1048576")
         .set("fetch.wait.max.ms", "100")
         .set("statistics.interval.ms", "5000");
     // A static member keeps its partitions over a restart. A name that was not chosen may be shared by accident, and the second member would fence the first.
