@@ -65,6 +65,11 @@ impl OperatorRecord {
     /// The version that this release writes and reads up to.
     pub const VERSION: u32 = 1;
 
+    /// A decision about all evidence up to `at` (Unix seconds), by nobody and for no reason.
+    pub fn new(person: Person, decision: Decision, at: i64) -> Self {
+        Self { version: Self::VERSION, person, decision, at, millisecond: None, through: None, by: String::new(), reason: String::new() }
+    }
+
     /// When it was decided, Unix milliseconds.
     pub fn decided_at(&self) -> i64 {
         self.at.saturating_mul(1_000).saturating_add(self.millisecond.unwrap_or(999).into())

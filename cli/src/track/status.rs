@@ -165,16 +165,8 @@ mod tests {
             received_at: 0,
             error: "too long".into(),
         };
-        let decided = OperatorRecord {
-            version: 1,
-            person: someone,
-            decision: Decision::NeverSuppress,
-            at: 1_770_000_000,
-            millisecond: None,
-            through: None,
-            by: "ops".into(),
-            reason: "board".into(),
-        };
+        let said = OperatorRecord::new(someone, Decision::NeverSuppress, 1_770_000_000);
+        let decided = OperatorRecord { by: "ops".into(), reason: "board".into(), ..said };
         let known = status(Some(ledger), Outlook::Braked(Cause::Complaint), TrackMode::Live);
         let text = Status { calls: vec![call], decided: vec![decided], ..known }.plain();
         let expected = "default:id:u-1\n\

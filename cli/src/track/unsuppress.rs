@@ -68,15 +68,12 @@ pub(super) async fn run(options: &TrackUnsuppressOptions, config: &Config) -> an
     freed?;
     let now = unix_millis();
     let record = OperatorRecord {
-        version: OperatorRecord::VERSION,
-        person,
-        decision: Decision::Unsuppress,
-        at: now.div_euclid(1_000),
         millisecond: u16::try_from(now.rem_euclid(1_000)).ok(),
         // What is known already is meant, however it is dated.
         through: evidence.filter(|evidence| *evidence > now / 1_000),
         by: decider.by.clone(),
         reason: decider.reason.clone(),
+        ..OperatorRecord::new(person, Decision::Unsuppress, now.div_euclid(1_000))
     };
     let written = write(&producer, &topics.operator(), partition, &record.key(), &record.encode()).await;
     written.context("Customer.io has freed the identifiers, and our ledger does not know: run this command once more")?;

@@ -10,7 +10,8 @@ use crate::config::Config;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How far a group has come in a topic, for somebody outside of it. Every question blocks.
+/// How far a group has come in a topic, for somebody outside of it. Every question blocks, for five seconds at most; brokers that do not answer by then
+/// are an error.
 pub struct Progress {
     consumer: BaseConsumer<Alone>,
     topic: String,

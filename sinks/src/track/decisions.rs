@@ -79,16 +79,7 @@ mod tests {
     #[test]
     fn decisions_are_joined_in_any_order_and_reach_back_only() {
         let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() };
-        let record = |decision, at| OperatorRecord {
-            version: 1,
-            person: person.clone(),
-            decision,
-            at,
-            millisecond: None,
-            through: None,
-            by: String::new(),
-            reason: String::new(),
-        };
+        let record = |decision, at| OperatorRecord::new(person.clone(), decision, at);
         let records = [
             record(Decision::NeverSuppress, 5),
             record(Decision::MaySuppress, 9),

@@ -84,16 +84,7 @@ mod tests {
         assert_eq!(ask(Some(&ledger), &[], &brakes, received), Outlook::HeldUntil(received + hour));
         assert_eq!(ask(Some(&ledger), &[], &brakes, received + hour), Outlook::Call(Call::Suppress));
         assert_eq!(ask(Some(&ledger), &[], &brakes, received + 49 * hour), Outlook::Nothing("too_old_to_suppress"));
-        let never = OperatorRecord {
-            version: 1,
-            person: person.clone(),
-            decision: Decision::NeverSuppress,
-            at: received / 1_000,
-            millisecond: None,
-            through: None,
-            by: String::new(),
-            reason: String::new(),
-        };
+        let never = OperatorRecord::new(person.clone(), Decision::NeverSuppress, received / 1_000);
         assert_eq!(ask(Some(&ledger), &[never], &brakes, received + hour), Outlook::Nothing("never_suppress"));
         brakes.apply(0, received, &BrakeEntry::Tripped { workspace: "default".into(), cause: Cause::HardBounce, by: 0 });
         assert_eq!(ask(Some(&ledger), &[], &brakes, received + hour), Outlook::Braked(Cause::HardBounce));

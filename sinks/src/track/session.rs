@@ -229,7 +229,6 @@ impl Session {
                 Some(answered) = self.calls.next() => self.answered(answered)?,
                 record = self.tail.next() => self.ledger.read(record.ok_or(KafkaError::Canceled)?)?,
                 Some(lost) = self.writing.next() => self.not_asked(lost),
-                Some(survey) = self.surveys.next() => self.surveyed(survey),
                 Some(heard) = self.listener.next() => self.heard(heard).await?,
                 notice = self.consumer.next() => match notice {
                     None => return Ok(()),
@@ -252,6 +251,8 @@ impl Session {
                     }
                     Some(Notice::Failed(error)) => return Err(error.into()),
                 },
+                // After the profiles that are at hand: one of them may be what the survey waited for.
+                Some(survey) = self.surveys.next() => self.surveyed(survey),
                 _ = commit.tick() => {
                     self.show_gates();
                     self.commit().await;
@@ -266,12 +267,11 @@ impl Session {
 
     /// Finds out how far the processor is, if somebody waits for it.
     fn survey(&mut self) {
-        let questions = self.arrivals.questions();
         self.metrics.awaits_processor.set(i64::try_from(self.arrivals.waiting()).unwrap_or(i64::MAX));
         if !self.surveys.is_empty() || self.arrivals.waiting() == 0 {
             return;
         }
-        let processor = self.processor.clone();
+        let (processor, questions) = (self.processor.clone(), self.arrivals.questions());
         let asked = tokio::task::spawn_blocking(move || arrivals::survey(&processor, &questions));
         self.surveys.push(Box::pin(async move {
             match asked.await.unwrap_or(Err(KafkaError::Canceled)) {

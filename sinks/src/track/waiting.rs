@@ -106,16 +106,7 @@ mod tests {
         waiting.profile(6, profile(Person { workspace: "shop".into(), ..person("other") }, Some(Cause::Complaint)));
         waiting.forgotten("default:id:forgotten");
         let received = profile(person("old"), Some(Cause::HardBounce)).evaluation.verdict.unwrap();
-        let lift = OperatorRecord {
-            version: OperatorRecord::VERSION,
-            person: person("lifted"),
-            decision: Decision::LiftHardBounce,
-            at: received.at,
-            millisecond: None,
-            through: None,
-            by: "ops".into(),
-            reason: String::new(),
-        };
+        let lift = OperatorRecord::new(person("lifted"), Decision::LiftHardBounce, received.at);
         waiting.decided(&lift);
         waiting.acknowledged(LedgerRecord { standing: Standing::Suppressed, ..LedgerRecord::new(person("suppressed")) });
         let days_later = received.received_at + 9 * 86_400_000;

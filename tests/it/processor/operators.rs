@@ -38,16 +38,7 @@ async fn a_complaint_that_an_operator_lifts_stays_lifted_until_the_next_one() ->
     let partition = state(EmailState::Complained).await?;
 
     let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "omar".into() };
-    let decision = OperatorRecord {
-        version: OperatorRecord::VERSION,
-        person,
-        decision: Decision::LiftComplaint,
-        at: now - 60,
-        millisecond: None,
-        through: None,
-        by: "test".into(),
-        reason: "pressed the wrong button".into(),
-    };
+    let decision = OperatorRecord::new(person, Decision::LiftComplaint, now - 60);
     let producer: ThreadedProducer<_> = producer_config(&setup.config, "test", 10_000).create()?;
     let topic = setup.topics().operator();
     for _ in 0..2 {

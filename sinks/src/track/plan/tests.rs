@@ -276,16 +276,7 @@ fn operators_undo_verdicts_and_forbid_what_is_irreversible() {
     ] {
         let mut decisions = Decisions::default();
         let person = profile.person.clone();
-        let key = decisions.take(&OperatorRecord {
-            version: 1,
-            person,
-            decision,
-            at,
-            millisecond: None,
-            through: None,
-            by: String::new(),
-            reason: String::new(),
-        });
+        let key = decisions.take(&OperatorRecord::new(person, decision, at));
         let moment = Moment { now: later, decided: decisions.about(&key), released_through: None };
         let mut ledger = ledger.clone();
         let ended = loop {
