@@ -179,8 +179,8 @@ pub struct SimulateOptions {
     /// Customers among whom the events are spread
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub customers: u32,
-    /// Events lie anywhere in the last so many days
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=730))]
+    /// Events lie anywhere in the last so many days; 0 for events of this moment
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(..=730))]
     pub days: u16,
     /// Percent of events that are sent a second time
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]

@@ -48,10 +48,15 @@ pub struct Person {
 impl Person {
     /// Reads the text form.
     pub fn parse(key: &str) -> Option<Self> {
+        Self::parts(key).map(|(workspace, namespace, id)| Self { workspace: workspace.into(), namespace, id: id.into() })
+    }
+
+    /// Workspace, namespace and id of the text form.
+    pub fn parts(key: &str) -> Option<(&str, Namespace, &str)> {
         let (workspace, rest) = key.split_once(':')?;
         let (namespace, id) = rest.split_once(':')?;
         let namespace = Namespace::parse(namespace)?;
-        (!workspace.is_empty() && !id.is_empty()).then(|| Self { workspace: workspace.into(), namespace, id: id.into() })
+        (!workspace.is_empty() && !id.is_empty()).then_some((workspace, namespace, id))
     }
 }
 

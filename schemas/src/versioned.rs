@@ -47,8 +47,11 @@ impl Format {
 
     /// The record of the newest version.
     pub fn encode(&self, fields: &impl Serialize) -> Vec<u8> {
+        // Most records fit, and are never moved while they grow.
+        let mut bytes = Vec::with_capacity(512);
+        bytes.push(self.version);
         // Serialising plain data into a growing buffer has no way to fail.
-        postcard::to_extend(fields, vec![self.version]).unwrap_or_default()
+        postcard::to_extend(fields, bytes).unwrap_or_default()
     }
 
     /// The fields of a record of any version but a newer one.

@@ -10,7 +10,7 @@ const DAY: i64 = 86_400;
 pub struct Crowd {
     /// Number of customers: `crowd-0` and so on.
     pub customers: u32,
-    /// Events lie anywhere in so many days before now.
+    /// Events lie anywhere in so many days before now; with none, they are of now.
     pub days: u16,
     /// Percent of events that are hard bounces or complaints.
     pub bad_percent: u8,
@@ -30,7 +30,7 @@ impl Crowd {
     fn event(&self, n: usize, random: &mut StdRng) -> Body {
         let customer = format!("crowd-{}", random.random_range(0..self.customers));
         let delivery = format!("{customer}-{}-{}", self.now, n / 3);
-        let at = self.now - random.random_range(0..i64::from(self.days) * DAY);
+        let at = self.now - random.random_range(0..(i64::from(self.days) * DAY).max(1));
         let bad = random.random_range(0..100) < self.bad_percent;
         let (metric, more) = match random.random_range(0..100) {
             n if bad && n < 70 => ("bounced", json!({"failure_message": "550 5.1.1 User unknown"})),
@@ -43,5 +43,26 @@ impl Crowd {
             _ => ("deferred", json!({"failure_message": "421 4.7.0 Try again later"})),
         };
         Body::email(&customer, &delivery, metric, at, more, random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn events_lie_within_the_days_that_were_asked_for_and_with_none_they_are_of_now() {
+        for (days, oldest) in [(0, 0), (2, 2 * DAY - 1)] {
+            let crowd = Crowd { customers: 9, days, bad_percent: 50, now: 1_780_000_000, seed: 3 };
+            let ages = crowd.events(500).into_iter().map(|body| {
+                let event: Value = serde_json::from_slice(&body.bytes).unwrap();
+                crowd.now - event["timestamp"].as_i64().unwrap()
+            });
+            let ages: Vec<i64> = ages.collect();
+            assert!(ages.iter().all(|age| (0..=oldest).contains(age)), "{days} days");
+            assert!(ages.iter().any(|age| *age > oldest / 2) || days == 0);
+        }
     }
 }

@@ -130,6 +130,9 @@ impl<T: Send + 'static> Consumer<T> {
         let context = Context::new(sender.clone(), drain, metrics.clone(), overrun.clone());
         let mut client = consumer_config(config, service, group);
         client.set("enable.partition.eof", if R::WANTS_ENDS { "true" } else { "false" });
+        if R::COLLECTS {
+            client.set("fetch.min.bytes", "262144").set("fetch.wait.max.ms", "200");
+        }
         let consumer: Arc<BaseConsumer<Context<T>>> = Arc::new(client.create_with_context(context)?);
         consumer.subscribe(topics)?;
         let handle = Handle { consumer, stop: Arc::new(AtomicBool::new(false)), overrun, paused: Arc::default() };

@@ -11,6 +11,9 @@ pub trait Reader: Send + 'static {
 
     /// True if the end of a partition is of interest.
     const WANTS_ENDS: bool = false;
+    /// True for who collects records for much longer than a fifth of a second: so long a fetch may wait for more of them, which costs client and broker a
+    /// fraction of answering each few at once.
+    const COLLECTS: bool = false;
 
     /// Reads a message.
     fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Self::Item;
@@ -32,12 +35,14 @@ pub trait Reader: Send + 'static {
     fn size(item: &Self::Item) -> usize;
 }
 
-/// Copies messages as they are.
+/// Copies messages as they are, for sinks that collect them.
 #[derive(Debug, Clone, Copy)]
 pub struct Whole;
 
 impl Reader for Whole {
     type Item = Record;
+
+    const COLLECTS: bool = true;
 
     fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
         Record::copy(message, topic.clone())

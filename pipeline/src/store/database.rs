@@ -171,10 +171,10 @@ pub struct Batch {
 
 impl Batch {
     /// Somebody's row is this from now on; nothing: there is none.
-    pub fn put(&mut self, key: &Key, row: Option<&[u8]>) {
+    pub fn put(&mut self, key: &Key, row: Option<Slice>) {
         match row {
-            Some(row) => self.writes.insert(&self.rows, key.bytes(), row),
-            None => self.writes.remove(&self.rows, key.bytes()),
+            Some(row) => self.writes.insert(&self.rows, key.shared(), row),
+            None => self.writes.remove(&self.rows, key.shared()),
         }
     }
 

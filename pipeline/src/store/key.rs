@@ -2,37 +2,50 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use aftersend_schemas::identity::Person;
+use fjall::Slice;
+use xxhash_rust::xxh3::xxh3_64;
 
-/// A person's key beside the number of its partition, as everything local is sorted: one byte, then the text form of the person.
+/// Between the partition and the text: people whose texts begin alike lie apart, so that the tables of the store, which compare the first four bytes
+/// before they follow a pointer, seldom have to follow one.
+const HASH: usize = 4;
+const TEXT: usize = 1 + HASH;
+
+/// A person's key beside the number of its partition, as everything local is sorted: one byte, a hash of the text, then the text form of the person. Clones
+/// share it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(Box<[u8]>);
+pub struct Key(Slice);
 
 impl Key {
     /// Partitions are few: see [`aftersend_schemas::topics::PARTITIONS`].
     pub fn new(partition: i32, person: &Person) -> Self {
         let Person { workspace, namespace, id } = person;
         let namespace = namespace.as_str();
-        let mut bytes = Vec::with_capacity(workspace.len() + namespace.len() + id.len() + 3);
-        bytes.push(byte(partition));
-        bytes.extend_from_slice(workspace.as_bytes());
-        bytes.push(b':');
-        bytes.extend_from_slice(namespace.as_bytes());
-        bytes.push(b':');
-        bytes.extend_from_slice(id.as_bytes());
-        Self(bytes.into_boxed_slice())
+        Self::of(partition, &[workspace.as_bytes(), b":", namespace.as_bytes(), b":", id.as_bytes()])
     }
 
     /// Of a record of a compacted topic.
     pub fn of_record(partition: i32, key: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(key.len() + 1);
-        bytes.push(byte(partition));
-        bytes.extend_from_slice(key);
-        Self(bytes.into_boxed_slice())
+        Self::of(partition, &[key])
+    }
+
+    fn of(partition: i32, text: &[&[u8]]) -> Self {
+        let mut bytes = Vec::with_capacity(TEXT + text.iter().map(|part| part.len()).sum::<usize>());
+        bytes.extend_from_slice(&[byte(partition), 0, 0, 0, 0]);
+        text.iter().for_each(|part| bytes.extend_from_slice(part));
+        if let Some((head, text)) = bytes.split_at_mut_checked(TEXT) {
+            let hash = xxh3_64(text).to_be_bytes();
+            head.iter_mut().skip(1).zip(hash).for_each(|(to, from)| *to = from);
+        }
+        Self(bytes.into())
     }
 
     /// As it is stored.
     pub fn bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    pub(super) fn shared(&self) -> Slice {
+        self.0.clone()
     }
 
     /// The partition.
@@ -42,7 +55,18 @@ impl Key {
 
     /// The key of the record.
     pub fn text(&self) -> &[u8] {
-        self.0.get(1..).unwrap_or_default()
+        self.0.get(TEXT..).unwrap_or_default()
+    }
+
+    /// The workspace, which is what stands first.
+    pub fn workspace(&self) -> &str {
+        let name = self.text().split(|byte| *byte == b':').next().unwrap_or_default();
+        std::str::from_utf8(name).unwrap_or_default()
+    }
+
+    /// False if it was never a person's key.
+    pub fn names_somebody(&self) -> bool {
+        std::str::from_utf8(self.text()).is_ok_and(|text| Person::parts(text).is_some())
     }
 
     /// Whom it names, if anybody.

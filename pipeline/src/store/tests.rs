@@ -23,7 +23,7 @@ fn checkpoint(next: i64) -> Checkpoint<u64> {
 
 fn write(store: &Store, partition: i32, id: &str, row: &[u8], next: i64) {
     let mut batch = store.batch();
-    batch.put(&key(partition, id), Some(row));
+    batch.put(&key(partition, id), Some(row.into()));
     batch.checkpoint(partition, &checkpoint(next));
     batch.commit().unwrap();
 }
@@ -34,7 +34,7 @@ fn rows_and_checkpoints_are_there_after_a_restart_and_a_write_that_was_not_made_
     let store = open(directory.path()).unwrap();
     write(&store, 1, "u", b"one", 9);
     let mut dropped = store.batch();
-    dropped.put(&key(1, "u"), Some(b"two"));
+    dropped.put(&key(1, "u"), Some(b"two".into()));
     dropped.checkpoint(1, &checkpoint(10));
     drop((dropped, store));
     let store = open(directory.path()).unwrap();

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use aftersend_schemas::address::ProviderId;
 
-use super::window::{BUCKET, Window, WindowKey};
+use super::window::{BUCKET, Mailed, Window, WindowKey};
 use crate::score::Standing;
 
 /// Seconds after a hard bounce at which its window is taken to be complete: shorter than any hold before something irreversible.
@@ -29,9 +30,31 @@ struct Provider {
     windows: BTreeMap<u32, Window>,
     /// Unix seconds within which hard bounces are not to be believed.
     quarantines: Vec<Range<u32>>,
+    /// Windows have changed since the quarantines were worked out.
+    is_stale: bool,
 }
 
 impl Provider {
+    /// False for most providers always: they never come near a quarantine.
+    fn may_change(&self, start: u32) -> bool {
+        let around = self.windows.range(start.saturating_sub(BUCKET)..=start.saturating_add(BUCKET));
+        !self.quarantines.is_empty() || around.map(|(_, window)| window.hard()).sum::<f64>() >= BOUNCES
+    }
+
+    /// The seconds that stand differently, and whether in quarantine now.
+    fn settle(&mut self) -> Option<(Range<u32>, bool)> {
+        self.is_stale = false;
+        let before = std::mem::replace(&mut self.quarantines, quarantines(&self.windows));
+        difference(&before, &self.quarantines)
+    }
+
+    fn forget_old(&mut self) {
+        let oldest = self.newest().unwrap_or_default().saturating_sub(KEEP);
+        while let Some(first) = self.windows.first_entry().filter(|first| *first.key() < oldest) {
+            first.remove();
+        }
+    }
+
     fn newest(&self) -> Option<u32> {
         self.windows.last_key_value().map(|(start, _)| *start)
     }
@@ -40,12 +63,18 @@ impl Provider {
 /// How everybody's providers stand, as far as is known.
 #[derive(Debug, Default)]
 pub struct Standings {
-    workspaces: HashMap<String, HashMap<ProviderId, Provider>>,
+    workspaces: HashMap<Arc<str>, HashMap<ProviderId, Provider>>,
+    /// Whose quarantines are to be worked out.
+    stale: Vec<(Arc<str>, ProviderId)>,
 }
 
 /// A quarantine that began, grew or shrank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
+    /// Whose mail.
+    pub workspace: Arc<str>,
+    /// To whose mailboxes.
+    pub provider: ProviderId,
     /// Unix seconds whose hard bounces stand differently now.
     pub seconds: Range<u32>,
     /// It is in force, or it is found never to have been.
@@ -53,21 +82,36 @@ pub struct Changed {
 }
 
 impl Standings {
-    /// Joins a window. The seconds whose standing is another one now, if there are any.
-    pub fn merge(&mut self, key: &WindowKey, window: &Window) -> Option<Changed> {
+    /// Joins a window. What follows from it is known when things are settled.
+    pub fn merge(&mut self, key: &WindowKey, window: &Window) {
+        self.change(key, |known| known.merge(window));
+    }
+
+    /// Joins one more mail to a window.
+    pub fn observe(&mut self, key: &WindowKey, mailed: &Mailed) {
+        self.change(key, |known| known.observe(mailed));
+    }
+
+    fn change(&mut self, key: &WindowKey, join: impl FnOnce(&mut Window) -> bool) {
         let provider = self.workspaces.entry(key.workspace.clone()).or_default().entry(key.provider).or_default();
-        if !provider.windows.entry(key.start).or_default().merge(window) {
-            return None;
+        let grew = join(provider.windows.entry(key.start).or_default());
+        provider.forget_old();
+        if grew && !provider.is_stale && provider.may_change(key.start) {
+            provider.is_stale = true;
+            self.stale.push((key.workspace.clone(), key.provider));
         }
-        let newest = provider.windows.last_key_value().map_or(0, |(start, _)| *start);
-        provider.windows = provider.windows.split_off(&newest.saturating_sub(KEEP));
-        // Most providers never come near.
-        let around = provider.windows.range(key.start.saturating_sub(BUCKET)..=key.start.saturating_add(BUCKET));
-        if provider.quarantines.is_empty() && around.map(|(_, window)| window.hard()).sum::<f64>() < BOUNCES {
-            return None;
+    }
+
+    /// Works out the quarantines of everybody whose windows changed: once, however much was joined. What stands differently now.
+    pub fn settle(&mut self) -> Vec<Changed> {
+        let mut all = Vec::new();
+        for (workspace, id) in std::mem::take(&mut self.stale) {
+            let Some(provider) = self.workspaces.get_mut(&workspace).and_then(|providers| providers.get_mut(&id)) else { continue };
+            if let Some((seconds, open)) = provider.settle() {
+                all.push(Changed { workspace, provider: id, seconds, open });
+            }
         }
-        let before = std::mem::replace(&mut provider.quarantines, quarantines(&provider.windows));
-        difference(&before, &provider.quarantines)
+        all
     }
 
     /// Drops providers of whom nothing was heard for longer than anything is kept, by the newest window of their workspace. The newest of all.
@@ -108,17 +152,22 @@ impl Standing for View<'_> {
 /// When hard bounces leapt: a function of the windows alone, whenever they came.
 fn quarantines(windows: &BTreeMap<u32, Window>) -> Vec<Range<u32>> {
     let mut found: Vec<Range<u32>> = Vec::new();
+    let mut usual_before_last = 0.0;
     for (&start, window) in windows {
         if let Some(last) = found.last_mut().filter(|last| start < last.end) {
-            let usual = usual(windows, last.start);
-            if rate(window) >= (CALM_LEAP * usual).max(RATE / 2.0) {
+            if rate(window) >= (CALM_LEAP * usual_before_last).max(RATE / 2.0) {
                 last.end = start.saturating_add(BUCKET * (CALM_WINDOWS + 1));
             }
             continue;
         }
-        let mut two = window.clone();
         let before = start.saturating_sub(BUCKET);
-        if let Some(earlier) = windows.get(&before) {
+        let earlier = windows.get(&before);
+        // Exact where it is so small, and two have no more than both.
+        if window.hard() + earlier.map_or(0.0, Window::hard) < BOUNCES {
+            continue;
+        }
+        let mut two = window.clone();
+        if let Some(earlier) = earlier {
             two.merge(earlier);
         }
         let leapt = || rate(&two) >= (LEAP * usual(windows, before)).max(RATE);
@@ -126,7 +175,10 @@ fn quarantines(windows: &BTreeMap<u32, Window>) -> Vec<Range<u32>> {
             let end = start.saturating_add(BUCKET * (CALM_WINDOWS + 1));
             match found.last_mut().filter(|last| before < last.end) {
                 Some(last) => last.end = end,
-                None => found.push(before..end),
+                None => {
+                    usual_before_last = usual(windows, before);
+                    found.push(before..end);
+                }
             }
         }
     }
@@ -150,7 +202,7 @@ fn usual(windows: &BTreeMap<u32, Window>, before: u32) -> f64 {
     rates.get(middle - missing).copied().unwrap_or_default()
 }
 
-fn difference(before: &[Range<u32>], after: &[Range<u32>]) -> Option<Changed> {
+fn difference(before: &[Range<u32>], after: &[Range<u32>]) -> Option<(Range<u32>, bool)> {
     let surplus = |of: &[Range<u32>], other: &[Range<u32>]| {
         let changed = of.iter().filter(|range| !other.contains(range));
         changed.cloned().reduce(|all, range| all.start.min(range.start)..all.end.max(range.end))
@@ -158,9 +210,9 @@ fn difference(before: &[Range<u32>], after: &[Range<u32>]) -> Option<Changed> {
     match (surplus(after, before), surplus(before, after)) {
         (Some(seconds), gone) => {
             let seconds = gone.map_or(seconds.clone(), |gone| gone.start.min(seconds.start)..gone.end.max(seconds.end));
-            Some(Changed { seconds, open: true })
+            Some((seconds, true))
         }
-        (None, Some(seconds)) => Some(Changed { seconds, open: false }),
+        (None, Some(seconds)) => Some((seconds, false)),
         (None, None) => None,
     }
 }

@@ -34,12 +34,13 @@ fn standings(mails: &[Mailed], partitions: u32) -> Standings {
     let mut standings = Standings::default();
     let mut windows: std::collections::BTreeMap<(u32, WindowKey), Window> = std::collections::BTreeMap::new();
     for mailed in mails {
-        windows.entry((mailed.message % partitions, WindowKey::of("default", mailed))).or_default().observe(mailed);
+        windows.entry((mailed.message % partitions, WindowKey::of(&"default".into(), mailed))).or_default().observe(mailed);
     }
     for ((_, key), window) in windows.iter().filter(|(_, window)| window.has_bounces()) {
         let window = Window::decode(&window.encode()).unwrap();
         standings.merge(&WindowKey::decode(&key.encode()).unwrap(), &window);
     }
+    standings.settle();
     standings
 }
 
@@ -55,6 +56,27 @@ fn the_gmail_incident_of_december_2020_is_not_believed_and_ends_an_hour_after_it
     assert!(!view.quarantined(ProviderId::of_domain("outlook.com"), INCIDENT + 60), "nobody else");
     assert!(!standings.view("other").quarantined(gmail(), INCIDENT + 60), "no other workspace");
     assert_eq!((standings.open_at(INCIDENT + 60), standings.open_at(INCIDENT - 3_600)), (1, 0));
+}
+
+#[test]
+fn quarantines_are_the_same_however_much_is_joined_between_two_looks() {
+    let mails = incident(gmail(), 3);
+    let at_once = standings(&mails, 1);
+    let mut one_by_one = Standings::default();
+    let mut told = Vec::new();
+    for (n, mailed) in mails.iter().enumerate() {
+        one_by_one.observe(&WindowKey::of(&"default".into(), mailed), mailed);
+        if n % 7 == 0 {
+            told.extend(one_by_one.settle());
+        }
+    }
+    told.extend(one_by_one.settle());
+    assert!(one_by_one.settle().is_empty(), "nothing was joined since");
+    assert!(told.first().is_some_and(|first| first.open && first.provider == gmail() && first.seconds.contains(&INCIDENT)));
+    for second in (INCIDENT - 43_200..INCIDENT + 43_200).step_by(60) {
+        let [one, other] = [&at_once, &one_by_one].map(|standings| standings.view("default").quarantined(gmail(), second));
+        assert_eq!(one, other, "{second}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::ProviderId;
@@ -27,21 +28,21 @@ pub struct Mailed {
     pub hard: Option<u32>,
 }
 
-/// Whose window, and when it began.
+/// Whose window, and when it began; in order of time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowKey {
-    /// Workspaces never mix.
-    pub workspace: String,
-    /// Whose mailboxes.
-    pub provider: ProviderId,
     /// Unix seconds, a multiple of [`BUCKET`].
     pub start: u32,
+    /// Workspaces never mix.
+    pub workspace: Arc<str>,
+    /// Whose mailboxes.
+    pub provider: ProviderId,
 }
 
 impl WindowKey {
     /// The window of a moment.
-    pub fn of(workspace: &str, mailed: &Mailed) -> Self {
-        Self { workspace: workspace.to_owned(), provider: mailed.provider, start: mailed.at - mailed.at % BUCKET }
+    pub fn of(workspace: &Arc<str>, mailed: &Mailed) -> Self {
+        Self { start: mailed.at - mailed.at % BUCKET, workspace: workspace.clone(), provider: mailed.provider }
     }
 
     /// The key of the record: `workspace:provider:start`. The partition says whose contribution it is.
@@ -55,7 +56,7 @@ impl WindowKey {
         let (rest, start) = text.rsplit_once(':')?;
         let (workspace, provider) = rest.rsplit_once(':')?;
         let provider = ProviderId(u32::from_str_radix(provider, 16).ok()?);
-        Some(Self { workspace: workspace.to_owned(), provider, start: start.parse().ok()? })
+        Some(Self { start: start.parse().ok()?, workspace: workspace.into(), provider })
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use aftersend_pipeline::consumer::Partition;
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::store::Key;
-use aftersend_schemas::identity::Person;
 use aftersend_schemas::profile::ProfileRecord;
 use foldhash::quality::RandomState;
 use indexmap::IndexMap;
@@ -28,7 +27,6 @@ const PEOPLE: usize = 40_000;
 
 /// Somebody within a batch.
 struct Touched {
-    person: Person,
     state: State,
     address: ClearAddress,
     /// As it was before the batch; nothing for somebody new.
@@ -67,6 +65,12 @@ pub(super) struct Closed {
 }
 
 impl Batch {
+    /// With room for as much as this one holds: what is read next is likely to be as much.
+    pub(super) fn next(&self) -> Self {
+        let people = IndexMap::with_capacity_and_hasher(self.people.len(), RandomState::default());
+        Self { people, said: Vec::with_capacity(self.said.len()), endings: Vec::with_capacity(self.endings.len()) }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.said.is_empty() && self.people.is_empty()
     }
@@ -109,7 +113,9 @@ impl Batch {
         if let Some(place) = self.people.get_index_of(key) {
             return Ok(self.people.get_index_mut(place).map(|(_, touched)| touched));
         }
-        let Some(person) = key.person() else { return Ok(None) };
+        if !key.names_somebody() {
+            return Ok(None);
+        }
         let row = people.get(key)?;
         let known = match &row {
             None => None,
@@ -121,10 +127,10 @@ impl Batch {
         let touched = match known {
             None => {
                 let (state, address) = Default::default();
-                Touched { person, state, address, before: None, grew: false, due: false, as_of: 0, now: 0 }
+                Touched { state, address, before: None, grew: false, due: false, as_of: 0, now: 0 }
             }
             Some((head, address, state)) => {
-                Touched { person, state, address, before: Some(head), grew: false, due: false, as_of: head.as_of, now: 0 }
+                Touched { state, address, before: Some(head), grew: false, due: false, as_of: head.as_of, now: 0 }
             }
         };
         Ok(Some(self.people.entry(key.clone()).or_insert(touched)))
@@ -185,7 +191,7 @@ impl Batch {
             }
         }
         closed.flight.offsets = offsets.into_iter().collect();
-        for (key, touched) in self.people {
+        for (key, touched) in &self.people {
             closed.add(key, touched, profiles, policies, providers);
         }
         let written = closed.flight.outputs.iter().map(|output| output.partition);
@@ -197,13 +203,15 @@ impl Batch {
 }
 
 impl Closed {
-    fn add(&mut self, key: Key, touched: Touched, profiles: &Arc<str>, policies: &Policies, providers: &Providers) {
-        let Touched { person, state, address, before, grew, due, as_of, now } = touched;
+    fn add(&mut self, key: &Key, touched: &Touched, profiles: &Arc<str>, policies: &Policies, providers: &Providers) {
+        let &Touched { ref state, ref address, before, grew, due, as_of, now } = touched;
+        // Nobody else was let in.
+        let Some(person) = key.person() else { return };
         let partition = key.partition();
         let from = before.map(|head| head.email);
         let output = |value| Output { topic: profiles.clone(), partition, key: key.text().into(), timestamp: now, value };
         if !grew && !due {
-            self.rearm(key, &state, &address, before, now / 1000);
+            self.rearm(key, state, address, before, now / 1000);
             return;
         }
         let policy = policies.of(&person.workspace);
@@ -212,12 +220,12 @@ impl Closed {
             self.flight.outputs.push(output(None));
             self.states.push(States { partition, from, to: None });
             let (set, done) = timers(before.as_ref(), None);
-            self.changes.push(Change { key, row: None, set, done });
+            self.changes.push(Change { key: key.clone(), row: None, set, done });
             self.forgotten += 1;
             return;
         }
-        let evaluation = evaluate(&state, policy, &providers.view(&person.workspace), as_of);
-        let head = Head::after(&evaluation, &state, policy, as_of, before.and_then(|head| head.armed_at));
+        let evaluation = evaluate(state, policy, &providers.view(&person.workspace), as_of);
+        let head = Head::after(&evaluation, state, policy, as_of, before.and_then(|head| head.armed_at));
         let encoded = state.encode();
         let row = Row::new(&head, address.as_deref(), &encoded);
         let address = address.as_deref().map(str::to_owned);
@@ -225,18 +233,18 @@ impl Closed {
         self.flight.outputs.push(output(Some(record.encode())));
         self.states.push(States { partition, from, to: Some(head.email) });
         let (set, done) = timers(before.as_ref(), Some(&head));
-        self.changes.push(Change { key, row: Some(row), set, done });
+        self.changes.push(Change { key: key.clone(), row: Some(row), set, done });
         if grew { self.profiles += 1 } else { self.timers += 1 }
     }
 
     /// Moves the timer of somebody whose verdict changes later than the timer says. Nobody but this replica needs to know.
-    fn rearm(&mut self, key: Key, state: &State, address: &ClearAddress, before: Option<Head>, now: i64) {
+    fn rearm(&mut self, key: &Key, state: &State, address: &ClearAddress, before: Option<Head>, now: i64) {
         let Some(before) = before.filter(|head| head.armed_at.is_some_and(|armed| armed <= now)) else { return };
         let head = Head { armed_at: before.changes_at, ..before };
         let (set, done) = timers(Some(&before), Some(&head));
         if set.is_some() || done.is_some() {
             let row = Row::new(&head, address.as_deref(), &state.encode());
-            self.changes.push(Change { key, row: Some(row), set, done });
+            self.changes.push(Change { key: key.clone(), row: Some(row), set, done });
         }
     }
 

@@ -41,8 +41,8 @@ pub(super) struct Said {
     pub(super) what: Result<(Key, Observation), Ending>,
     /// What it says of where its person can be written to.
     pub(super) address: ClearAddress,
-    /// What it says of the mailbox provider, and in which workspace.
-    pub(super) mailed: Option<Box<(String, Mailed)>>,
+    /// What it says of the mailbox provider.
+    pub(super) mailed: Option<Mailed>,
     pub(super) odd: Option<Box<OddEvents>>,
 }
 
@@ -132,7 +132,6 @@ impl Reader for EventReader {
         let received = Received::from_headers(headers, message.timestamp().to_millis().unwrap_or_default());
         let (mut odd, mut mailed, mut address) = (None, None, ClearAddress::default());
         let what = self.said(message, &received, &mut odd, &mut mailed, &mut address);
-        let mailed = mailed.map(|mailed| Box::new((received.workspace, mailed)));
         Input::Event(Said {
             topic: topic.clone(),
             partition: message.partition(),

@@ -43,7 +43,7 @@ pub(super) struct People {
     owned: BTreeMap<i32, Owned>,
     /// What the transaction under way changes. It may come to nothing: then it is read again from below.
     flying: HashMap<Key, Option<Row>, RandomState>,
-    flying_timers: BTreeSet<Due>,
+    flying_timers: BTreeMap<i32, BTreeSet<Due>>,
     metrics: ProcessorMetrics,
 }
 
@@ -52,7 +52,7 @@ impl People {
         let bytes = u64::from(cache_mib) << 20;
         let cache =
             Cache::with((bytes / 256) as usize, bytes, Bytes, RandomState::default(), quick_cache::unsync::DefaultLifecycle::default());
-        Self { store, cache, owned: BTreeMap::new(), flying: HashMap::default(), flying_timers: BTreeSet::new(), metrics }
+        Self { store, cache, owned: BTreeMap::new(), flying: HashMap::default(), flying_timers: BTreeMap::new(), metrics }
     }
 
     /// A partition is restored and ours to work on.
@@ -107,19 +107,17 @@ impl People {
         let (mut due, next) = self.store.due(partition, &owned.fired, now, DUE)?;
         // What is under way comes in between; what lies behind the timers that were taken waits for them.
         let until = next.filter(|next| *next <= now).and_then(|_| due.last().cloned());
-        let flying =
-            self.flying_timers.iter().filter(|timer| timer.at <= now && timer.key.as_ref().is_some_and(|key| key.partition() == partition));
-        let flying: Vec<Due> = flying.filter(|timer| until.as_ref().is_none_or(|until| *timer <= until)).cloned().collect();
-        for timer in &flying {
-            self.flying_timers.remove(timer);
+        let flying = self.flying_timers.entry(partition).or_default();
+        let comes_first = |timer: &Due| timer.at <= now && until.as_ref().is_none_or(|until| timer <= until);
+        let mut fired = Vec::new();
+        while flying.first().is_some_and(comes_first) {
+            fired.extend(flying.pop_first());
         }
-        let next_flying = self.flying_timers.iter().filter(|timer| timer.key.as_ref().is_some_and(|key| key.partition() == partition));
-        let next_flying = next_flying.map(|timer| timer.at).min();
-        owned.next_due = next.unwrap_or(i64::MAX).min(next_flying.unwrap_or(i64::MAX));
+        owned.next_due = next.unwrap_or(i64::MAX).min(flying.first().map_or(i64::MAX, |timer| timer.at));
         if let Some(last) = due.last() {
             owned.fired = last.clone();
         }
-        due.extend(flying);
+        due.extend(fired);
         due.sort();
         due.dedup();
         Ok(due)
@@ -135,8 +133,9 @@ impl People {
         for change in changes {
             self.flying.insert(change.key.clone(), change.row.clone());
             if let Some(at) = change.set {
-                self.flying_timers.insert(Due { at, key: Some(change.key.clone()) });
-                if let Some(owned) = self.owned.get_mut(&change.key.partition()) {
+                let partition = change.key.partition();
+                self.flying_timers.entry(partition).or_default().insert(Due { at, key: Some(change.key.clone()) });
+                if let Some(owned) = self.owned.get_mut(&partition) {
                     owned.next_due = owned.next_due.min(at);
                 }
             }

@@ -1,5 +1,6 @@
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::profile::{EmailState, Evaluation, ProfileRecord};
+use fjall::Slice;
 use serde::{Deserialize, Serialize};
 
 use crate::fold::State;
@@ -44,9 +45,9 @@ impl Head {
 /// stops.
 const ADDRESS: u8 = u8::MAX;
 
-/// A person as stored: the head; the address, for whom it is kept in clear; then the evidence in its own encoding.
+/// A person as stored: the head; the address, for whom it is kept in clear; then the evidence in its own encoding. Clones share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row(pub(super) Box<[u8]>);
+pub(super) struct Row(pub(super) Slice);
 
 impl Row {
     pub(super) fn new(head: &Head, address: Option<&str>, state: &[u8]) -> Self {
@@ -56,7 +57,7 @@ impl Row {
             bytes = postcard::to_extend(&(ADDRESS, address), bytes).unwrap_or_default();
         }
         bytes.extend_from_slice(state);
-        Self(bytes.into_boxed_slice())
+        Self(bytes.into())
     }
 
     /// A person as a record of `profiles` holds it; the address only if addresses are still kept in clear.

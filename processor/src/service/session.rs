@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::consumer::{Consumer, Notice, Partition, Released, RestoreError, Tail, read_to_end};
 use aftersend_pipeline::kafka::TopicError;
-use aftersend_pipeline::store::{Key, StoreError};
+use aftersend_pipeline::store::StoreError;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::topics::{PARTITIONS, Topics};
@@ -207,10 +207,7 @@ impl Session {
                     Some(record) if record.topic == self.operator_topic => {
                         self.pending.push_back(Input::Event(Said::by_operator(&record)?));
                     }
-                    Some(record) => {
-                        let people = self.providers.read(&record)?;
-                        self.review(&people)?;
-                    }
+                    Some(record) => self.providers.read(&record)?,
                 },
                 () = sleep_until(departure), if self.flying.is_none() && self.has_work() => {}
             }
@@ -255,20 +252,21 @@ impl Session {
             return Ok(());
         }
         let judged = stream.max(said.judged_at.min(wall));
-        let affected = match (&said.what, &said.mailed) {
-            (Ok((key, _)), Some(mailed)) => self.providers.observe(partition, &mailed.0, &mailed.1, key),
-            _ => Vec::new(),
-        };
-        self.batch.fold(said, judged, &mut self.people)?;
-        self.review(&affected)
+        if let (Ok((key, _)), Some(mailed)) = (&said.what, &said.mailed) {
+            self.providers.observe(partition, key, mailed);
+        }
+        self.batch.fold(said, judged, &mut self.people)
     }
 
     /// Judges people again of whose providers something new is known.
-    fn review(&mut self, people: &[Key]) -> Result<(), SessionError> {
+    fn review(&mut self) -> Result<(), SessionError> {
         let wall = unix_millis();
-        for key in people.iter().filter(|key| self.people.owns(key.partition())).collect::<BTreeSet<_>>() {
+        for key in self.providers.settle() {
+            if !self.people.owns(key.partition()) {
+                continue;
+            }
             let now = self.clocks.entry(key.partition()).or_default().now(wall);
-            self.batch.review(key, now, &mut self.people)?;
+            self.batch.review(&key, now, &mut self.people)?;
         }
         Ok(())
     }
@@ -288,6 +286,7 @@ impl Session {
     }
 
     fn tell_time(&mut self) -> Result<(), SessionError> {
+        self.review()?;
         let wall = unix_millis();
         self.metrics.quarantines.set(i64::try_from(self.providers.open_at(wall / 1000)).unwrap_or(i64::MAX));
         for partition in self.people.partitions() {
@@ -313,8 +312,9 @@ impl Session {
     }
 
     fn depart(&mut self) -> Result<(), SessionError> {
-        let batch = std::mem::take(&mut self.batch);
-        let mut closed = batch.close(&self.profiles, &self.policies, &self.providers, &self.people);
+        self.review()?;
+        let next = self.batch.next();
+        let mut closed = std::mem::replace(&mut self.batch, next).close(&self.profiles, &self.policies, &self.providers, &self.people);
         let written = closed.flight.outputs.iter().map(|output| output.timestamp).max();
         let written = written.unwrap_or_else(unix_millis);
         closed.flight.outputs.extend(self.providers.outputs(&self.providers_topic, written));

@@ -8,7 +8,7 @@ use fjall::Keyspace;
 use super::row::{Head, Row};
 
 /// Changes with everything that is stored here.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const BLOCK_CACHE: u64 = 32 * 1024 * 1024;
 const MEMTABLE: u64 = 16 * 1024 * 1024;
 
@@ -63,7 +63,7 @@ impl Store {
     }
 
     pub(super) fn get(&self, key: &Key) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows.get(key)?.map(|bytes| Row(bytes.as_ref().into())))
+        Ok(self.rows.get(key)?.map(Row))
     }
 
     /// All of it or, after a crash, nothing of it.
@@ -76,7 +76,7 @@ impl Store {
         // In the order of the table: each finds its place near the one before.
         changes.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         for change in &*changes {
-            batch.put(&change.key, change.row.as_ref().map(|row| row.0.as_ref()));
+            batch.put(&change.key, change.row.as_ref().map(|row| row.0.clone()));
         }
         let done = changes.iter().filter_map(|change| Some((timer(change.done?, &change.key), false)));
         let set = changes.iter().filter_map(|change| Some((timer(change.set?, &change.key), true)));
@@ -97,7 +97,7 @@ impl Store {
 
     /// Adds a change to a write.
     pub(super) fn stage(&self, batch: &mut Batch, change: &Change) {
-        batch.put(&change.key, change.row.as_ref().map(|row| row.0.as_ref()));
+        batch.put(&change.key, change.row.as_ref().map(|row| row.0.clone()));
         if let Some(at) = change.done {
             batch.unmark(&self.timers, timer(at, &change.key));
         }

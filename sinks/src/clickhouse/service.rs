@@ -29,7 +29,7 @@ use super::tables::{DeadLetters, Outcomes, Profiles, RawEvents, Table, TrackCall
 use super::writer::{Ending, TooNew, Writer};
 
 /// Records and rows that a table keeps in memory, over all its partitions. Filling batches are closed to make room from three quarters on.
-const MEMORY: usize = 24 * 1024 * 1024;
+const MEMORY: usize = 12 * 1024 * 1024;
 /// So many partitions of a table wait for the group coordinator at a time.
 const THREADS: usize = 4;
 /// So many partitions of a table write at a time. While others wait for their turn their batches grow: a server that is slow gets fewer and larger

@@ -22,7 +22,7 @@ use super::people::PersonKey;
 use super::service::TrackSinkError;
 
 /// Changes with everything that is stored.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const BLOCK_CACHE: u64 = 8 * 1024 * 1024;
 const MEMTABLE: u64 = 8 * 1024 * 1024;
 
@@ -66,17 +66,17 @@ impl Kept for Cache {
     }
 
     fn put(&self, batch: &mut Batch, key: Key, row: Option<Vec<u8>>, known: &mut Known) -> Result<(), TrackSinkError> {
-        let workspace = key.text().split(|byte| *byte == b':').next().unwrap_or_default();
+        let workspace = key.workspace();
         match (self.store.get(&key)?.is_some(), row.is_some()) {
-            (false, true) => *known.entry(String::from_utf8_lossy(workspace).into_owned()).or_default() += 1,
+            (false, true) => *known.entry(workspace.to_owned()).or_default() += 1,
             (true, false) => {
-                if let Some(people) = known.get_mut(String::from_utf8_lossy(workspace).as_ref()) {
+                if let Some(people) = known.get_mut(workspace) {
                     *people = people.saturating_sub(1);
                 }
             }
             _ => {}
         }
-        batch.put(&key, row.as_deref());
+        batch.put(&key, row.as_deref().map(Into::into));
         Ok(())
     }
 
