@@ -92,3 +92,31 @@ impl fmt::Debug for Key {
         write!(f, "Key({})", self.partition())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aftersend_schemas::identity::Namespace;
+
+    use super::*;
+
+    #[test]
+    fn a_key_tells_partition_workspace_and_person_again_and_sorts_by_partition() {
+        let person = Person { workspace: "acme".into(), namespace: Namespace::Email, id: "a:b\u{fc}".into() };
+        let key = Key::new(3, &person);
+        assert_eq!((key.partition(), key.workspace(), key.person()), (3, "acme", Some(person.clone())));
+        assert_eq!(key.text(), person.to_string().as_bytes());
+        assert_eq!(key, Key::of_record(3, person.to_string().as_bytes()), "a record's key names the same row");
+        let beside = Key::new(3, &Person { id: "other".into(), ..person });
+        assert_ne!(key.bytes()[1..TEXT], beside.bytes()[1..TEXT], "neighbours in the alphabet are none in the store");
+        assert!(key.max(beside) < Key::of_record(4, b""));
+    }
+
+    #[test]
+    fn any_bytes_make_a_key_and_only_a_persons_text_names_somebody() {
+        for text in [&b""[..], b"acme", b"acme:id:", b":id:u", b"acme:other:u", b"\xff:id:u"] {
+            let key = Key::of_record(0, text);
+            assert_eq!((key.names_somebody(), key.person(), key.text()), (false, None, text));
+        }
+        assert!(Key::of_record(0, b"acme:id:u").names_somebody());
+    }
+}
