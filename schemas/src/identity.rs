@@ -51,7 +51,7 @@ impl Person {
         Self::parts(key).map(|(workspace, namespace, id)| Self { workspace: workspace.into(), namespace, id: id.into() })
     }
 
-    /// Workspace, namespace and id of the text form.
+    /// Workspace, namespace and id of the text form; nothing if it is none.
     pub fn parts(key: &str) -> Option<(&str, Namespace, &str)> {
         let (workspace, rest) = key.split_once(':')?;
         let (namespace, id) = rest.split_once(':')?;

@@ -12,7 +12,7 @@ use super::protocol::Span;
 use super::tables::{Table, Unreadable};
 
 /// A batch is closed at this many records, encoded bytes, or age. One insert of this size is one block. At an age of a second all partitions of a table
-/// make twelve parts a second, which a server merges easily, and rows are visible within two.
+/// make twelve parts a second, half of what half a second made of the same rows.
 const RECORDS: usize = 50_000;
 pub(super) const BYTES: usize = 4 * 1024 * 1024;
 pub(super) const AGE: Duration = Duration::from_secs(1);
