@@ -31,7 +31,7 @@ static PLAIN: LazyLock<Normaliser> = LazyLock::new(|| {
     let test_events = marks.into_iter().map(|(field, value)| TestEvent::new(field, value).expect("a mark")).collect();
     Normaliser { test_events: TestEvents(test_events), keeps_content: true, ..Normaliser::new(Privacy::Plain(keys())) }
 });
-static RECEIVED: LazyLock<Received> = LazyLock::new(|| Received { received_at: 1_770_000_000_000, ..Received::default() });
+static RECEIVED: LazyLock<Received<'static>> = LazyLock::new(|| Received { received_at: 1_770_000_000_000, ..Received::default() });
 
 fn keys() -> HashKeys {
     HashKeys::new(vec![HashKey::new(b"one", 0), HashKey::new(b"two", 1_750_000_000)]).expect("two keys")

@@ -1,5 +1,6 @@
 //! One request, from its headers to its answer.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -172,12 +173,12 @@ impl Door {
         fail::fail_point!("ingest-verified");
 
         let received = Received {
-            source: source.name.clone(),
-            workspace: source.workspace.clone(),
+            source: source.name.as_str().into(),
+            workspace: source.workspace.as_str().into(),
             received_at,
-            signature_timestamp: headers.map_or_else(String::new, |headers| headers.timestamp.to_owned()),
+            signature_timestamp: headers.map(|headers| headers.timestamp.into()).unwrap_or_default(),
             content_type: header_text(request, CONTENT_TYPE, CONTENT_TYPE_BYTES),
-            ingest_id: ingest_id(received_at),
+            ingest_id: ingest_id(received_at).into(),
         };
         let prepared = match &body {
             Body::Whole(bytes) => prepare(bytes, &received, admitted, is_encoded(request)),
@@ -185,7 +186,7 @@ impl Door {
                 tracing::error!(
                     source.name,
                     body.bytes = length,
-                    received.ingest_id,
+                    received.ingest_id = %received.ingest_id,
                     "a body is larger than ingest.max_body_bytes; its head is in the dead letters"
                 );
                 Prepared::dead(head, &received, BODY_TOO_LARGE)
@@ -204,7 +205,7 @@ impl Door {
             }
             Destination::Dead => Answer::Dead,
         };
-        Ok((answer, Some(received.ingest_id)))
+        Ok((answer, Some(received.ingest_id.into_owned())))
     }
 }
 
@@ -216,7 +217,7 @@ struct Prepared {
 }
 
 /// Finds the key and decides whether the body is an event.
-fn prepare(body: &[u8], received: &Received, admitted: &Admitted, is_encoded: bool) -> Prepared {
+fn prepare(body: &[u8], received: &Received<'_>, admitted: &Admitted, is_encoded: bool) -> Prepared {
     let event = match Event::read(body) {
         Ok(event) => event,
         Err(_) if is_encoded => return Prepared::dead(body, received, BODY_ENCODED),
@@ -231,7 +232,7 @@ fn prepare(body: &[u8], received: &Received, admitted: &Admitted, is_encoded: bo
 
 impl Prepared {
     /// What is no event, with the reason. Copies of a body meet in one partition.
-    fn dead(body: &[u8], received: &Received, reason: &str) -> Self {
+    fn dead(body: &[u8], received: &Received<'_>, reason: &str) -> Self {
         let headers = record_headers::dead_letter_from_request(received, reason);
         Self { destination: Destination::Dead, key: hex::encode(digest(&SHA256, body)), headers }
     }
@@ -259,7 +260,7 @@ fn is_encoded(request: &HttpRequest) -> bool {
     request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-fn header_text(request: &HttpRequest, name: HeaderName, most: usize) -> String {
+fn header_text(request: &HttpRequest, name: HeaderName, most: usize) -> Cow<'_, str> {
     let value = request.headers().get(name).map(|value| value.as_bytes()).unwrap_or_default();
-    String::from_utf8_lossy(&value[..value.len().min(most)]).into_owned()
+    String::from_utf8_lossy(&value[..value.len().min(most)])
 }

@@ -1,13 +1,16 @@
 //! A consumed record, owned.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::{BorrowedMessage, Headers as _};
 
 /// One record as it was read. Owned, so that it can leave the polling thread.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// Topic it was read from.
-    pub topic: std::sync::Arc<str>,
+    pub topic: Arc<str>,
     /// Partition.
     pub partition: i32,
     /// Offset.
@@ -19,15 +22,13 @@ pub struct Record {
     /// Value; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
     /// Headers in order.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: RecordHeaders,
 }
 
 impl Record {
     /// Copies a message out of the client's memory.
-    pub fn copy(message: &BorrowedMessage<'_>, topic: std::sync::Arc<str>) -> Self {
-        let headers = message
-            .headers()
-            .map(|headers| headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect());
+    pub fn copy(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Self {
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         Self {
             topic,
             partition: message.partition(),
@@ -35,24 +36,76 @@ impl Record {
             timestamp: message.timestamp().to_millis().unwrap_or_default(),
             key: message.key().unwrap_or_default().to_vec(),
             value: message.payload().map(<[u8]>::to_vec),
-            headers: headers.unwrap_or_default(),
+            headers: headers.map(|header| (header.key, header.value.unwrap_or_default())).collect(),
         }
     }
 
     /// Key as text; bytes that are no UTF-8 are replaced.
-    pub fn key_text(&self) -> std::borrow::Cow<'_, str> {
+    pub fn key_text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.key)
     }
 
     /// Names and values of the headers.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.headers.iter()
     }
 
     /// Bytes it occupies, roughly: for limits.
     pub fn size(&self) -> usize {
-        self.key.len()
-            + self.value.as_ref().map_or(0, Vec::len)
-            + self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len) + self.headers.size()
+    }
+}
+
+/// Headers of a record, all of them in three pieces of memory: every record has some, and each of them would take two.
+#[derive(Debug, Clone, Default)]
+pub struct RecordHeaders {
+    names: String,
+    values: Vec<u8>,
+    /// Where name and value of each end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl RecordHeaders {
+    fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.ends.iter().scan((0, 0), |(name, value), (name_end, value_end)| {
+            let header = (self.names.get(*name..*name_end)?, self.values.get(*value..*value_end)?);
+            (*name, *value) = (*name_end, *value_end);
+            Some(header)
+        })
+    }
+
+    fn size(&self) -> usize {
+        self.names.len() + self.values.len()
+    }
+}
+
+impl<'h> FromIterator<(&'h str, &'h [u8])> for RecordHeaders {
+    fn from_iter<I: IntoIterator<Item = (&'h str, &'h [u8])>>(headers: I) -> Self {
+        let mut headers = headers.into_iter().peekable();
+        if headers.peek().is_none() {
+            return Self::default();
+        }
+        // As much as the headers that ingest writes.
+        let mut all = Self { names: String::with_capacity(96), values: Vec::with_capacity(96), ends: Vec::with_capacity(8) };
+        for (name, value) in headers {
+            all.names.push_str(name);
+            all.values.extend_from_slice(value);
+            all.ends.push((all.names.len(), all.values.len()));
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_back_in_order_whatever_they_hold() {
+        let headers: [(&str, &[u8]); 5] = [("a", b"1"), ("", b""), ("a", b"\xff"), ("k\u{e9}y", b""), ("last", b"value")];
+        let kept: RecordHeaders = headers.into_iter().collect();
+        assert_eq!(kept.iter().collect::<Vec<_>>(), headers);
+        assert_eq!(kept.size(), "aakéylast".len() + "1?value".len());
+        assert_eq!(RecordHeaders::default().iter().count(), 0);
     }
 }

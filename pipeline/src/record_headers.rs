@@ -8,12 +8,12 @@ use rdkafka::message::{Header, OwnedHeaders};
 use crate::record::Record;
 
 /// Headers of a record in `raw`.
-pub fn raw(received: &Received) -> OwnedHeaders {
+pub fn raw(received: &Received<'_>) -> OwnedHeaders {
     add(OwnedHeaders::new(), received.to_headers())
 }
 
 /// Headers of a dead letter that ingest makes: it never was in a topic.
-pub fn dead_letter_from_request(received: &Received, reason: &str) -> OwnedHeaders {
+pub fn dead_letter_from_request(received: &Received<'_>, reason: &str) -> OwnedHeaders {
     let dead = Dead { reason: reason.to_owned(), stage: "ingest".to_owned(), error: String::new(), origin: None };
     add(raw(received), dead.to_headers())
 }

@@ -35,50 +35,50 @@ pub const SOURCE_OFFSET: &str = "source_offset";
 
 /// What ingest knows of a request beside its body: the headers of a record in `raw`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, JsonSchema)]
-pub struct Received {
+pub struct Received<'a> {
     /// Configured name of the source.
-    pub source: String,
+    pub source: Cow<'a, str>,
     /// Configured workspace of the source.
-    pub workspace: String,
+    pub workspace: Cow<'a, str>,
     /// Unix milliseconds at which ingest had the whole request.
     #[schemars(with = "String", regex(pattern = "^-?[0-9]+$"))]
     pub received_at: i64,
     /// `X-CIO-Timestamp` as it came.
-    pub signature_timestamp: String,
+    pub signature_timestamp: Cow<'a, str>,
     /// `Content-Type` as it came; empty if there was none.
-    pub content_type: String,
+    pub content_type: Cow<'a, str>,
     /// ULID that ingest gave the request and named in its answer; empty in records of earlier releases.
-    #[schemars(default, skip_serializing_if = "String::is_empty")]
-    pub ingest_id: String,
+    #[schemars(default, skip_serializing_if = "str::is_empty")]
+    pub ingest_id: Cow<'a, str>,
 }
 
-impl Received {
+impl<'a> Received<'a> {
     /// As header names and values, in a fixed order.
     pub fn to_headers(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
-        let ingest_id = (!self.ingest_id.is_empty()).then(|| (INGEST_ID, self.ingest_id.as_str().into()));
+        let ingest_id = (!self.ingest_id.is_empty()).then(|| (INGEST_ID, self.ingest_id.as_ref().into()));
         [
-            (SOURCE, self.source.as_str().into()),
-            (WORKSPACE, self.workspace.as_str().into()),
+            (SOURCE, self.source.as_ref().into()),
+            (WORKSPACE, self.workspace.as_ref().into()),
             (RECEIVED_AT, self.received_at.to_string().into()),
-            (SIGNATURE_TIMESTAMP, self.signature_timestamp.as_str().into()),
-            (CONTENT_TYPE, self.content_type.as_str().into()),
+            (SIGNATURE_TIMESTAMP, self.signature_timestamp.as_ref().into()),
+            (CONTENT_TYPE, self.content_type.as_ref().into()),
         ]
         .into_iter()
         .chain(ingest_id)
     }
 
     /// Reads headers back. What is missing (a record written by hand) falls back to the workspace `default` and the record's own timestamp.
-    pub fn from_headers<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>, record_timestamp: i64) -> Self {
+    pub fn from_headers<'n>(headers: impl Iterator<Item = (&'n str, &'a [u8])>, record_timestamp: i64) -> Self {
         let mut received = Self { workspace: "default".into(), received_at: record_timestamp, ..Self::default() };
         for (name, value) in headers {
             let text = String::from_utf8_lossy(value);
             match name {
-                SOURCE => received.source = text.into_owned(),
-                WORKSPACE if !text.is_empty() => received.workspace = text.into_owned(),
+                SOURCE => received.source = text,
+                WORKSPACE if !text.is_empty() => received.workspace = text,
                 RECEIVED_AT => received.received_at = text.parse().unwrap_or(record_timestamp),
-                SIGNATURE_TIMESTAMP => received.signature_timestamp = text.into_owned(),
-                CONTENT_TYPE => received.content_type = text.into_owned(),
-                INGEST_ID => received.ingest_id = text.into_owned(),
+                SIGNATURE_TIMESTAMP => received.signature_timestamp = text,
+                CONTENT_TYPE => received.content_type = text,
+                INGEST_ID => received.ingest_id = text,
                 _ => {}
             }
         }

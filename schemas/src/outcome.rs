@@ -25,7 +25,7 @@ impl Normaliser {
     pub fn outcome<'a>(
         &'a self,
         body: &'a [u8],
-        received: &'a Received,
+        received: &'a Received<'_>,
         position: &Position<'a>,
         epoch: u32,
     ) -> Result<MessageOutcome<'a>, NotAnObject> {
@@ -80,12 +80,12 @@ impl Normaliser {
             recipient_domain: read.address.map(Address::into_domain).unwrap_or_default().into(),
             cio_id: read.cio_id,
             message_id: read.message_id,
-            source: received.source.as_str().into(),
+            source: received.source.as_ref().into(),
             received_at: received.received_at,
             src_topic: position.topic.into(),
             src_partition: position.partition_u32(),
             src_offset: position.offset_u64(),
-            workspace: received.workspace.as_str().into(),
+            workspace: received.workspace.as_ref().into(),
             epoch,
             event_id: event.event_id,
             channel: event.object_type,

@@ -84,7 +84,7 @@ impl EventReader {
     fn said(
         &self,
         message: &BorrowedMessage<'_>,
-        received: &Received,
+        received: &Received<'_>,
         odd: &mut Option<Box<OddEvents>>,
         mailed: &mut Option<Mailed>,
         address: &mut ClearAddress,

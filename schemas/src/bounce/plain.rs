@@ -17,15 +17,17 @@ pub(super) fn one_spelling(text: &str) -> Cow<'_, str> {
 /// The text without the codes that begin each line of an answer of several lines, if it has any: `550-5.2.1 ... at a` `550 5.2.1 rate` is one sentence.
 /// Some write the lines behind one another.
 pub(super) fn without_repeated_codes(text: &str) -> Option<String> {
-    let first = replies(text).next()?;
+    let mut replies = replies(text);
+    let first = replies.next()?;
     let mut plain = None::<String>;
     let mut copied = 0;
-    for reply in replies(text).skip(1) {
-        let repeats = reply.basic == first.basic && (reply.begins_line || (reply.enhanced.is_some() && reply.enhanced == first.enhanced));
-        if repeats {
+    for reply in replies {
+        // Most texts have one code; what stands behind it is of interest only if there are more.
+        let is_same = || reply.enhanced().is_some_and(|enhanced| first.enhanced() == Some(enhanced));
+        if reply.basic() == first.basic() && (reply.begins_line() || is_same()) {
             let plain = plain.get_or_insert_default();
             plain.push_str(&text[copied..reply.from]);
-            copied = reply.to;
+            copied = reply.end();
         }
     }
     plain.map(|mut plain| {
@@ -34,37 +36,41 @@ pub(super) fn without_repeated_codes(text: &str) -> Option<String> {
     })
 }
 
-/// A reply code as a server writes it at the beginning of a line, with the enhanced code behind it.
+/// A reply code as a server writes it at the beginning of a line: three digits, and a hyphen or a blank.
 struct Reply<'t> {
+    text: &'t str,
     from: usize,
-    to: usize,
-    begins_line: bool,
-    basic: &'t str,
-    enhanced: Option<&'t str>,
+}
+
+impl<'t> Reply<'t> {
+    fn begins_line(&self) -> bool {
+        self.text[..self.from].trim_end_matches(' ').ends_with(['\r', '\n'])
+    }
+
+    fn basic(&self) -> &'t str {
+        &self.text[self.from..self.from + 3]
+    }
+
+    /// The enhanced code behind it.
+    fn enhanced(&self) -> Option<&'t str> {
+        let word = self.text[self.from + 4..].split(|c: char| c.is_ascii_whitespace()).next()?;
+        let is_number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        (word.split('.').count() == 3 && word.split('.').all(is_number)).then_some(word)
+    }
+
+    /// Behind the codes.
+    fn end(&self) -> usize {
+        self.from + 4 + self.enhanced().map_or(0, str::len)
+    }
 }
 
 fn replies(text: &str) -> impl Iterator<Item = Reply<'_>> {
     let bytes = text.as_bytes();
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
-    memchr::memchr2_iter(b'4', b'5', bytes).filter_map(move |from| {
-        let before = from.checked_sub(1).map(|at| bytes[at]);
-        let begins_word = before.is_none_or(|byte| byte.is_ascii_whitespace());
-        if !begins_word || !is_digit(from + 1) || !is_digit(from + 2) || !matches!(bytes.get(from + 3), Some(b'-' | b' ')) {
-            return None;
-        }
-        let behind = &text[from + 4..];
-        let word = behind.split(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
-        let is_enhanced = word.split('.').count() == 3
-            && word.split('.').all(|part| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()));
-        let enhanced = is_enhanced.then_some(word);
-        Some(Reply {
-            from,
-            to: from + 4 + enhanced.map_or(0, str::len),
-            begins_line: text[..from].trim_end_matches(' ').ends_with(['\r', '\n']),
-            basic: &text[from..from + 3],
-            enhanced,
-        })
-    })
+    let begins_word = |at: usize| at.checked_sub(1).is_none_or(|before| bytes[before].is_ascii_whitespace());
+    let is_reply =
+        move |at: &usize| begins_word(*at) && is_digit(at + 1) && is_digit(at + 2) && matches!(bytes.get(at + 3), Some(b'-' | b' '));
+    memchr::memchr2_iter(b'4', b'5', bytes).filter(is_reply).map(move |from| Reply { text, from })
 }
 
 /// Soft hyphens, zero-width characters, marks of direction.

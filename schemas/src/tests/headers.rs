@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -23,7 +25,7 @@ pub(super) fn newest() -> Vec<Fixture> {
 }
 
 /// What the fixtures of the first version say, by what they are about.
-fn held(about: &str) -> (Option<Received>, Dead) {
+fn held(about: &str) -> (Option<Received<'static>>, Dead) {
     let received = Received {
         source: "shop".into(),
         workspace: "eu".into(),
@@ -39,7 +41,7 @@ fn held(about: &str) -> (Option<Received>, Dead) {
         "clickhouse sink, a record of raw" => {
             let origin = Origin { topic: "aftersend.raw".into(), partition: 3, offset: 17 };
             // Written before there were ingest ids.
-            let received = Received { ingest_id: String::new(), ..received };
+            let received = Received { ingest_id: Cow::default(), ..received };
             (Some(received), Dead { origin: Some(origin), ..dead("not_an_event", "sink.clickhouse.message_outcomes", "") })
         }
         "track sink, a record of profiles" => {

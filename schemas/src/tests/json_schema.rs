@@ -20,7 +20,7 @@ use crate::track_call::TrackCall;
 }))]
 struct DeadHeaders {
     #[schemars(flatten)]
-    received: Option<Received>,
+    received: Option<Received<'static>>,
     /// Version of these headers; absent means 1.
     dead_version: String,
     #[schemars(flatten)]

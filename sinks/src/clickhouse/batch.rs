@@ -11,11 +11,9 @@ use bytes::Bytes;
 use super::protocol::Span;
 use super::tables::{Table, Unreadable};
 
-/// A batch is closed at this many records, encoded bytes, or age. One insert of this size is one block. At an age of a second all partitions of a table
-/// make twelve parts a second, half of what half a second made of the same rows.
+/// A batch is closed at this many records, encoded bytes, or the age of its [`Table::AGE`]. One insert of this size is one block.
 const RECORDS: usize = 50_000;
 pub(super) const BYTES: usize = 4 * 1024 * 1024;
-pub(super) const AGE: Duration = Duration::from_secs(1);
 /// A replay over years must stay below what one insert may touch: by default 100 partitions of the table, each a day or a month.
 const DAYS: usize = 60;
 
@@ -111,8 +109,8 @@ impl Filling {
         self.records as usize >= RECORDS || self.size() >= BYTES || self.days.len() >= DAYS
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        !self.is_empty() && (self.is_full() || now.duration_since(self.since) >= AGE)
+    pub(super) fn is_due(&self, now: Instant, age: Duration) -> bool {
+        !self.is_empty() && (self.is_full() || now.duration_since(self.since) >= age)
     }
 
     /// From here on its bounds are fixed.
@@ -213,6 +211,7 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use aftersend_pipeline::record::RecordHeaders;
     use aftersend_schemas::headers::Dead;
     use aftersend_schemas::identity::{Namespace, Person};
     use aftersend_schemas::profile::{Cadence, ChannelReason, EmailState, Evaluation, Facts, Grounds, ProfileRecord};
@@ -222,7 +221,15 @@ mod tests {
     use super::*;
 
     fn record(offset: i64, value: &[u8]) -> Record {
-        Record { topic: "t".into(), partition: 3, offset, timestamp: 0, key: Vec::new(), value: Some(value.into()), headers: Vec::new() }
+        Record {
+            topic: "t".into(),
+            partition: 3,
+            offset,
+            timestamp: 0,
+            key: Vec::new(),
+            value: Some(value.into()),
+            headers: RecordHeaders::default(),
+        }
     }
 
     fn filled<T: Table>(table: &T, records: impl IntoIterator<Item = Record>) -> Result<Filling, DecodeError> {
@@ -257,7 +264,8 @@ mod tests {
     #[test]
     fn a_batch_closes_by_records_bytes_age_or_days() {
         let mut filling = filled(&RawEvents, [record(7, b"{}"), record(9, b"{}")]).unwrap();
-        assert!(!filling.is_due(filling.since) && filling.is_due(filling.since + AGE));
+        let age = RawEvents::AGE;
+        assert!(!filling.is_due(filling.since + age / 2, age) && filling.is_due(filling.since + age, age));
         filling.push(&RawEvents, record(12, &vec![b' '; BYTES])).unwrap();
         assert!(filling.is_full());
         assert_eq!(filling.close().span(), Span { first: 7, last: 12, records: 3 });
@@ -348,7 +356,7 @@ mod tests {
         assert!(filled(&TrackCalls, [record(5, &call.encode())]).is_err());
 
         let mut dead = record(5, b"{");
-        dead.headers = vec![("dead_version".into(), (Dead::VERSION + 1).to_string().into())];
+        dead.headers = [("dead_version", (Dead::VERSION + 1).to_string().as_bytes())].into_iter().collect();
         assert!(filled(&DeadLetters, [dead]).is_err());
     }
 }

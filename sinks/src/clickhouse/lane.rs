@@ -108,9 +108,9 @@ impl Lane {
     }
 
     /// Since when the filling batch waits to be sent; nothing while it should grow, or while another is under way.
-    pub(super) fn due_since(&self, now: Instant, make_room: bool) -> Option<Instant> {
+    pub(super) fn due_since(&self, now: Instant, age: Duration, make_room: bool) -> Option<Instant> {
         let filling = self.filling.as_ref().filter(|_| self.machine.is_ready())?;
-        (make_room || filling.is_due(now)).then_some(filling.since)
+        (make_room || filling.is_due(now, age)).then_some(filling.since)
     }
 
     /// Closes the filling batch.

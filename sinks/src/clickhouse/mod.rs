@@ -9,6 +9,7 @@ mod fault;
 mod lane;
 mod metrics;
 mod migrate;
+mod outage;
 mod protocol;
 mod rollups;
 mod schema;

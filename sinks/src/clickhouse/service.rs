@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, ConfigError};
@@ -29,7 +29,7 @@ use super::tables::{DeadLetters, Outcomes, Profiles, RawEvents, Table, TrackCall
 use super::writer::{Ending, TooNew, Writer};
 
 /// Records and rows that a table keeps in memory, over all its partitions. Filling batches are closed to make room from three quarters on.
-const MEMORY: usize = 12 * 1024 * 1024;
+const MEMORY: usize = 10 * 1024 * 1024;
 /// So many partitions of a table wait for the group coordinator at a time.
 const THREADS: usize = 4;
 /// So many partitions of a table write at a time. While others wait for their turn their batches grow: a server that is slow gets fewer and larger
@@ -159,6 +159,7 @@ impl Shared {
             threads: Semaphore::new(THREADS),
             dead: DeadLetterQueue::new(&self.config, "sink-clickhouse"),
             metrics: self.metrics.clone(),
+            outage: Mutex::default(),
         };
         let pipeline = Pipeline {
             writer: Arc::new(writer),
@@ -354,7 +355,7 @@ impl<T: Table> Pipeline<T> {
             .iter_mut()
             .filter_map(|(partition, lane)| {
                 let make_room = held > MEMORY / 4 * 3 && largest > 0 && lane.filling_size() == largest;
-                Some((lane.due_since(now, make_room)?, partition, lane))
+                Some((lane.due_since(now, T::AGE, make_room)?, partition, lane))
             })
             .collect();
         due.sort_by_key(|(since, ..)| *since);

@@ -1,5 +1,7 @@
 //! What each table takes from which topic. Pure.
 
+use std::time::Duration;
+
 use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::record::Record;
 use aftersend_schemas::DecodeError;
@@ -117,6 +119,9 @@ fn quote(text: &str, sql: &mut String) {
 pub(super) trait Table: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     const IDENTITY: Identity;
+    /// A batch is closed at this age at the latest: how late rows may be, against parts that the server has to write and merge. At a second, twelve
+    /// partitions make twelve parts a second.
+    const AGE: Duration = Duration::from_secs(1);
     fn topic(topics: &Topics) -> String;
 
     /// Adds the row of a record, or nothing for a tombstone.
@@ -160,6 +165,8 @@ impl Table for Outcomes {
 impl Table for RawEvents {
     const NAME: &'static str = "raw_events";
     const IDENTITY: Identity = Identity::Place;
+    /// Nobody watches it come in; it has the largest rows.
+    const AGE: Duration = Duration::from_secs(4);
 
     fn topic(topics: &Topics) -> String {
         topics.raw()

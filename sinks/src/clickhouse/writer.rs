@@ -1,7 +1,7 @@
 //! Carries out what the protocol asks for: commits, inserts, read-backs. Retries what cannot be wrong to retry, and decides nothing.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::Config;
@@ -22,6 +22,7 @@ use super::client;
 use super::failure::{Failure, Refusal, describe};
 use super::fault::fault_point;
 use super::metrics::SinkMetrics;
+use super::outage::{Outage, Report};
 use super::protocol::{Input, Intent, LogBounds, Note, Rows, Span, Standing};
 use super::server::Server;
 use super::tables::Table;
@@ -39,6 +40,7 @@ pub(super) struct Writer<T> {
     pub(super) threads: Semaphore,
     pub(super) dead: DeadLetterQueue,
     pub(super) metrics: SinkMetrics,
+    pub(super) outage: Mutex<Outage>,
 }
 
 /// An operation together with what it works on.
@@ -267,6 +269,9 @@ impl<T: Table> Writer<T> {
             fault_point!("clickhouse-after-insert");
             self.metrics.inserts.with_label_values(&[T::NAME, "ok"]).inc();
             self.metrics.rows.with_label_values(&[T::NAME]).inc_by(rows as u64);
+            if let Some(lasted) = self.outage().succeeded(Instant::now()) {
+                tracing::info!(table = T::NAME, seconds = lasted.as_secs(), "inserts come through again");
+            }
             return Ending::Told(Input::Inserted);
         };
         match Failure::of(&error) {
@@ -277,16 +282,24 @@ impl<T: Table> Writer<T> {
             Failure::InDoubt(cause) => {
                 self.metrics.inserts.with_label_values(&[T::NAME, "failed"]).inc();
                 self.metrics.failures.with_label_values(&[T::NAME, cause.as_str()]).inc();
-                tracing::warn!(
-                    table = T::NAME,
-                    error = describe(&error),
-                    cause = cause.as_str(),
-                    rows,
-                    "insert failed; the same block is sent again"
-                );
+                if let Some(Report { failures, lasting }) = self.outage().failed(Instant::now()) {
+                    tracing::warn!(
+                        table = T::NAME,
+                        error = describe(&error),
+                        cause = cause.as_str(),
+                        rows,
+                        failures,
+                        seconds = lasting.as_secs(),
+                        "inserts fail; the same blocks are sent again, and records wait in Kafka"
+                    );
+                }
                 Ending::Told(Input::InDoubt)
             }
         }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read_back(&self, partition: &Partition, batch: &Batch, span: Span, epoch: u32) -> Ending {

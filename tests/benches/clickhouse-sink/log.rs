@@ -27,12 +27,12 @@ pub(crate) fn event(n: usize, now: i64) -> (String, Vec<u8>) {
     (customer, event.replace("{}", &"News from the shop ".repeat(30)[..room]).into_bytes())
 }
 
-pub(crate) fn received(now: i64) -> Received {
+pub(crate) fn received(now: i64) -> Received<'static> {
     Received {
         source: "default".into(),
         workspace: "default".into(),
         received_at: now,
-        signature_timestamp: (now / 1000).to_string(),
+        signature_timestamp: (now / 1000).to_string().into(),
         content_type: "application/json".into(),
         ingest_id: "01KGDPA0000000000000000001".into(),
     }

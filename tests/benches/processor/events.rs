@@ -93,7 +93,7 @@ impl Writer {
             source: "default".into(),
             workspace: "default".into(),
             received_at: *received_at,
-            signature_timestamp: (received_at / 1000).to_string(),
+            signature_timestamp: (received_at / 1000).to_string().into(),
             content_type: "application/json".into(),
             ingest_id: "01KGDPA0000000000000000001".into(),
         };

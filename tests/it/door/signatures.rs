@@ -85,10 +85,13 @@ async fn right_signatures_are_accepted_and_stored_byte_for_byte_and_all_others_g
         let stored: Vec<_> = records.iter().filter(|record| record.value.as_ref() == Some(&body)).collect();
         assert_eq!(stored.len(), 2, "twice accepted, twice stored: duplicates are recognised further on");
         let received = Received::from_headers(stored[0].headers(), 0);
-        assert_eq!((stored[0].key_text().as_ref(), received.workspace.as_str()), (key, workspace));
+        assert_eq!((stored[0].key_text().as_ref(), received.workspace.as_ref()), (key, workspace));
         assert_eq!(received.content_type, "application/json");
         assert_eq!(received.received_at, stored[0].timestamp);
-        assert_eq!((received.source, received.signature_timestamp), (format!("source-{place}"), vectors[place].timestamp.clone()));
+        assert_eq!(
+            (received.source.as_ref(), received.signature_timestamp.as_ref()),
+            (format!("source-{place}").as_str(), vectors[place].timestamp.as_str())
+        );
     }
     setup.finish().await
 }

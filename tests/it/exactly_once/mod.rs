@@ -36,7 +36,7 @@ fn event(number: u64) -> Vec<u8> {
     event.to_string().into_bytes()
 }
 
-fn received() -> Received {
+fn received() -> Received<'static> {
     Received { source: "default".into(), workspace: "default".into(), received_at: unix_millis(), ..Received::default() }
 }
 

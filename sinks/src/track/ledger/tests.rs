@@ -1,3 +1,4 @@
+use aftersend_pipeline::record::RecordHeaders;
 use aftersend_pipeline::telemetry::Metrics;
 use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::ledger::Standing;
@@ -50,7 +51,7 @@ fn message(offset: i64, record: &LedgerRecord, value: Option<Vec<u8>>) -> Record
         timestamp: 0,
         key: record.person.to_string().into_bytes(),
         value,
-        headers: Vec::new(),
+        headers: RecordHeaders::default(),
     }
 }
 
