@@ -40,8 +40,6 @@ COPY --from=builder /out/aftersend /usr/local/bin/aftersend
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 ENV AFTERSEND_LOG_FORMAT=json
-# The Kafka client reads memory that it did not write, and can die of it, when a broker comes back: docs/operations.md, "The Kafka client".
-ENV MALLOC_PERTURB_=255
 
 # The door, and the admin pages of ingest, processor, ClickHouse sink and Track sink.
 EXPOSE 8080 9101 9102 9103 9104

@@ -48,8 +48,6 @@ impl Process {
     /// Starts any other command the same way.
     pub fn spawn(name: String, command: &mut Command, log: PathBuf) -> anyhow::Result<Self> {
         let file = std::fs::File::options().create(true).append(true).open(&log)?;
-        // As the image has it: docs/operations.md, "The Kafka client".
-        command.env("MALLOC_PERTURB_", "255");
         let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn();
         let child = child.with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name, child, log, has_ended: false })
