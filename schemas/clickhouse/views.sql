@@ -123,7 +123,7 @@ GROUP BY workspace, hour, channel, mailbox_provider;
 -- The funnel of every campaign between two times, with its health. Rates are of what was delivered (hard bounces: of what was delivered or bounced).
 -- `..._shrunk` is the mean, and `p_...` the probability of being above the threshold, of a beta distribution: the campaign's own counts on top of 500
 -- deliveries at the workspace's rate in the 28 days before `until`. The probability is integrated over the logarithm of the odds, where the
--- density is smooth even for the smallest rates (Boole's rule, 96 steps, from the threshold to where nothing is left: off by 0.00000003 at most).
+-- density is smooth even for the smallest rates (Simpson's rule, 256 steps, from the threshold to where nothing is left).
 CREATE OR REPLACE VIEW {database}.campaign_funnel{on_cluster} AS
 SELECT
     workspace, channel, kind, campaign,
@@ -137,16 +137,15 @@ SELECT
     complaint_a / (complaint_a + complaint_b) AS complaint_rate_shrunk,
     hard_bounce_a / (hard_bounce_a + hard_bounce_b) AS hard_bounce_rate_shrunk,
     arrayMap(
-        (a, b, scale, low, high) -> if(
+        (a, b, low, high) -> if(
             low >= high,
             0.,
-            least(1., (high - low) / 2160 * arraySum(
-                (weight, z) -> weight * exp(a * z - (a + b) * log1p(exp(z)) + scale),
-                arrayMap(i -> multiIf(i = 0 OR i = 96, 7, i % 2 = 1, 32, i % 4 = 2, 12, 14), range(97)),
-                arrayMap(i -> low + (high - low) * i / 96, range(97))))),
+            least(1., (high - low) / 768 * arraySum(
+                (weight, z) -> weight * exp(a * z - (a + b) * log1p(exp(z)) + lgamma(a + b) - lgamma(a) - lgamma(b)),
+                arrayMap(i -> multiIf(i = 0 OR i = 256, 1, i % 2 = 1, 4, 2), range(257)),
+                arrayMap(i -> low + (high - low) * i / 256, range(257))))),
         all_a,
         all_b,
-        arrayMap((a, b) -> lgamma(a + b) - lgamma(a) - lgamma(b), all_a, all_b),
         arrayMap(
             (a, b, limit) -> greatest(log(limit / (1 - limit)), log(a / b) - 9 / sqrt(a) - 40 / a - log1p(9 / sqrt(b) + 40 / b)),
             all_a, all_b, [0.001, 0.003, 0.01, 0.02]),

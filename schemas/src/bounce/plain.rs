@@ -1,6 +1,7 @@
 //! What a text says when it is read by a person: one spelling of each letter, and no reply code in the middle of a sentence.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
@@ -19,11 +20,12 @@ pub(super) fn one_spelling(text: &str) -> Cow<'_, str> {
 pub(super) fn without_repeated_codes(text: &str) -> Option<String> {
     let mut replies = replies(text);
     let first = replies.next()?;
+    // Most texts have one code; what stands behind it is of interest only if there are more.
+    let first_enhanced = LazyCell::new(|| first.enhanced());
     let mut plain = None::<String>;
     let mut copied = 0;
     for reply in replies {
-        // Most texts have one code; what stands behind it is of interest only if there are more.
-        let is_same = || reply.enhanced().is_some_and(|enhanced| first.enhanced() == Some(enhanced));
+        let is_same = || first_enhanced.is_some() && reply.enhanced() == *first_enhanced;
         if reply.basic() == first.basic() && (reply.begins_line() || is_same()) {
             let plain = plain.get_or_insert_default();
             plain.push_str(&text[copied..reply.from]);

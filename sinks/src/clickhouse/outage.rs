@@ -1,4 +1,5 @@
-//! What is said of inserts that fail: the first at once, then a line a minute, and one when it is over. The metrics have all of them. Pure.
+//! What is said of inserts that fail: the first at once, then a line a minute, one when the cause changes and one when it is over. The metrics have all
+//! of them. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ const REPORT: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     since: Option<Instant>,
-    told: Option<Instant>,
+    /// When something was told, and of which cause.
+    told: Option<(Instant, &'static str)>,
     untold: u64,
 }
 
@@ -23,19 +25,20 @@ pub(super) struct Report {
 }
 
 impl Outage {
-    pub(super) fn failed(&mut self, now: Instant) -> Option<Report> {
+    pub(super) fn failed(&mut self, cause: &'static str, now: Instant) -> Option<Report> {
         let since = *self.since.get_or_insert(now);
         self.untold += 1;
-        if self.told.is_some_and(|told| now.duration_since(told) < REPORT) {
+        if self.told.is_some_and(|(at, of)| of == cause && now.duration_since(at) < REPORT) {
             return None;
         }
-        self.told = Some(now);
+        self.told = Some((now, cause));
         Some(Report { failures: std::mem::take(&mut self.untold), lasting: now.duration_since(since) })
     }
 
     /// How long it lasted, if that was more than a moment.
     pub(super) fn succeeded(&mut self, now: Instant) -> Option<Duration> {
         let lasted = now.duration_since(self.since.take()?);
+        self.untold = 0;
         (lasted >= REPORT).then_some(lasted)
     }
 }
@@ -50,12 +53,14 @@ mod tests {
         let at = |second| began + Duration::from_secs(second);
         let report = |failures, lasting| Some(Report { failures, lasting: Duration::from_secs(lasting) });
         assert_eq!(outage.succeeded(began), None);
-        assert_eq!(outage.failed(began), report(1, 0));
-        assert!((1..60).all(|second| outage.failed(at(second)).is_none()));
-        assert_eq!(outage.failed(at(60)), report(60, 60));
+        let away = "unreachable";
+        assert_eq!(outage.failed(away, began), report(1, 0));
+        assert!((1..60).all(|second| outage.failed(away, at(second)).is_none()));
+        assert_eq!(outage.failed(away, at(60)), report(60, 60));
+        assert_eq!(outage.failed("read_only", at(70)), report(1, 70), "another cause is news");
         assert_eq!(outage.succeeded(at(90)), Some(Duration::from_secs(90)));
-        assert_eq!(outage.failed(at(91)), None, "a server that comes and goes has no more lines either");
+        assert_eq!(outage.failed("read_only", at(91)), None, "a server that comes and goes has no more lines either");
         assert_eq!(outage.succeeded(at(92)), None, "what lasts a moment has no end worth a line");
-        assert_eq!(outage.failed(at(130)), report(2, 0));
+        assert_eq!(outage.failed("read_only", at(200)), report(1, 0), "what was overcome is not counted again");
     }
 }

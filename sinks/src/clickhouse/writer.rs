@@ -282,14 +282,14 @@ impl<T: Table> Writer<T> {
             Failure::InDoubt(cause) => {
                 self.metrics.inserts.with_label_values(&[T::NAME, "failed"]).inc();
                 self.metrics.failures.with_label_values(&[T::NAME, cause.as_str()]).inc();
-                if let Some(Report { failures, lasting }) = self.outage().failed(Instant::now()) {
+                if let Some(Report { failures, lasting }) = self.outage().failed(cause.as_str(), Instant::now()) {
                     tracing::warn!(
                         table = T::NAME,
                         error = describe(&error),
                         cause = cause.as_str(),
                         rows,
                         failures,
-                        seconds = lasting.as_secs(),
+                        outage_seconds = lasting.as_secs(),
                         "inserts fail; the same blocks are sent again, and records wait in Kafka"
                     );
                 }
