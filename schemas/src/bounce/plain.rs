@@ -112,6 +112,7 @@ mod tests {
             ("550-5.1.1 too many 550 5.1.1 connections", Some("550-5.1.1 too many  connections")),
             ("550-too many\n550 connections", Some("550-too many\nconnections")),
             ("550 5.1.1 the 550 members", None),
+            ("550 too many 550 connections", None),
             ("550-5.1.1 gone\n450 4.2.2 full", None),
             ("no code", None),
         ] {

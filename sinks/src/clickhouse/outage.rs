@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-/// A table has so many lines at most.
+/// Lines about one cause are at least so far apart.
 const REPORT: Duration = Duration::from_secs(60);
 
-/// A time during which no insert of a table came through.
+/// A time during which no insert of a table came through, whichever partition it was of.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     since: Option<Instant>,
@@ -20,7 +20,7 @@ pub(super) struct Outage {
 pub(super) struct Report {
     /// Inserts that failed since the last report, this one included.
     pub(super) failures: u64,
-    /// Since the first that failed behind the last that did not.
+    /// Since the first that failed behind the last that came through.
     pub(super) lasting: Duration,
 }
 
