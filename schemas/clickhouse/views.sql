@@ -123,8 +123,28 @@ GROUP BY workspace, hour, channel, mailbox_provider;
 -- The funnel of every campaign between two times, with its health. Rates are of what was delivered (hard bounces: of what was delivered or bounced).
 -- `..._shrunk` is the mean, and `p_...` the probability of being above the threshold, of a beta distribution: the campaign's own counts on top of 500
 -- deliveries at the workspace's rate in the 28 days before `until`. The probability is integrated over the logarithm of the odds, where the
--- density is smooth even for the smallest rates (Simpson's rule, 256 steps, from the threshold to where nothing is left).
+-- density is smooth even for the smallest rates, on the side of the threshold that the mean is not on: there it falls from the first step, and is
+-- below e^-20 of that within the width (Gauss-Legendre, 20 nodes: off by 3e-7 at most).
 CREATE OR REPLACE VIEW {database}.campaign_funnel{on_cluster} AS
+WITH
+    [0.0034357004, 0.0180140364, 0.0438827859, 0.0804415141, 0.1268340468, 0.1819731596, 0.2445664990, 0.3131469556, 0.3861070744, 0.4617367394,
+     0.5382632606, 0.6138929256, 0.6868530444, 0.7554335010, 0.8180268404, 0.8731659532, 0.9195584859, 0.9561172141, 0.9819859636, 0.9965642996] AS nodes,
+    [0.0088070036, 0.0203007149, 0.0313360242, 0.0416383708, 0.0509650599, 0.0590972660, 0.0658443192, 0.0710480547, 0.0745864932, 0.0763766936,
+     0.0763766936, 0.0745864932, 0.0710480547, 0.0658443192, 0.0590972660, 0.0509650599, 0.0416383708, 0.0313360242, 0.0203007149, 0.0088070036] AS weights,
+    arrayMap(
+        (a, b, limit) -> if(
+            a > (a + b) * limit,
+            -20 / a - sqrt(40 / a),
+            log1p(20 / ((a + b) * limit) + sqrt(40 / ((a + b) * limit)))),
+        all_a, all_b, limits) AS widths,
+    arrayMap((a, b) -> lgamma(a + b) - lgamma(a) - lgamma(b), all_a, all_b) AS scales,
+    arrayMap(
+        (a, b, limit, width, scale) -> width * arraySum(
+            (node, weight) -> weight * exp(a * node - (a + b) * log1p(exp(node)) + scale),
+            arrayMap(node -> log(limit / (1 - limit)) + width * node, nodes),
+            weights),
+        all_a, all_b, limits, widths, scales) AS beyond,
+    arrayMap((side, width) -> greatest(0., least(1., if(width < 0, 1 + side, side))), beyond, widths) AS p
 SELECT
     workspace, channel, kind, campaign,
     sent, delivered, opened, clicked, converted, bounced, hard_bounced, soft_bounced, blocked, bounces_by_class, dropped, failed, complained,
@@ -136,20 +156,6 @@ SELECT
     if(delivered + bounced = 0, NULL, hard_bounced / (delivered + bounced)) AS hard_bounce_rate,
     complaint_a / (complaint_a + complaint_b) AS complaint_rate_shrunk,
     hard_bounce_a / (hard_bounce_a + hard_bounce_b) AS hard_bounce_rate_shrunk,
-    arrayMap(
-        (a, b, low, high) -> if(
-            low >= high,
-            0.,
-            least(1., (high - low) / 768 * arraySum(
-                (weight, z) -> weight * exp(a * z - (a + b) * log1p(exp(z)) + lgamma(a + b) - lgamma(a) - lgamma(b)),
-                arrayMap(i -> multiIf(i = 0 OR i = 256, 1, i % 2 = 1, 4, 2), range(257)),
-                arrayMap(i -> low + (high - low) * i / 256, range(257))))),
-        all_a,
-        all_b,
-        arrayMap(
-            (a, b, limit) -> greatest(log(limit / (1 - limit)), log(a / b) - 9 / sqrt(a) - 40 / a - log1p(9 / sqrt(b) + 40 / b)),
-            all_a, all_b, [0.001, 0.003, 0.01, 0.02]),
-        arrayMap((a, b) -> log(a / b) + 9 / sqrt(b) + 40 / b + log1p(9 / sqrt(a) + 40 / a), all_a, all_b)) AS p,
     p[1] AS p_complaints_above_warning,
     p[2] AS p_complaints_above_limit,
     p[3] AS p_hard_bounces_above_warning,
@@ -164,7 +170,8 @@ FROM
         500 * usual_hard_bounce_rate + hard_bounced AS hard_bounce_a,
         500 * (1 - usual_hard_bounce_rate) + delivered + bounced - hard_bounced AS hard_bounce_b,
         [complaint_a, complaint_a, hard_bounce_a, hard_bounce_a] AS all_a,
-        [complaint_b, complaint_b, hard_bounce_b, hard_bounce_b] AS all_b
+        [complaint_b, complaint_b, hard_bounce_b, hard_bounce_b] AS all_b,
+        [0.001, 0.003, 0.01, 0.02] AS limits
     FROM
     (
         -- Half an event, so that a workspace without any has a rate too.

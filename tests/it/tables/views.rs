@@ -69,6 +69,74 @@ async fn views_are_right_under_duplicates_epochs_disorder_and_late_rows() -> any
     database.finish().await
 }
 
+/// A workspace with one campaign that is looked at, and one before it.
+struct Sizes {
+    /// Delivered, complained, bounced hard.
+    now: [u64; 3],
+    before: [u64; 3],
+}
+
+/// From nothing to a hundred thousand of each, with and without deliveries, near the limits and far from them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probabilities_of_the_funnel_are_right_for_campaigns_of_every_size() -> anyhow::Result<()> {
+    let seed = std::env::var("VIEWS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| unix_millis().cast_unsigned());
+    say(seed);
+    let mut random = StdRng::seed_from_u64(seed);
+    let database = Database::new().await?;
+    let now = unix_millis().cast_unsigned() / 1000;
+    let (from, until) = (hour(now - DAY), hour(now) + 3600);
+    let mut workspaces = vec![
+        Sizes { now: [0, 0, 200_000], before: [0; 3] },
+        Sizes { now: [0, 100_000, 0], before: [0; 3] },
+        Sizes { now: [100_000, 0, 0], before: [100_000, 0, 0] },
+        Sizes { now: [1, 0, 0], before: [0; 3] },
+    ];
+    let mut counts = || {
+        let delivered = 10_f64.powf(random.random_range(0.0..5.0)) as u64;
+        let mut some = || match random.random_range(0..4) {
+            0 => 0,
+            1 => random.random_range(0..=delivered),
+            _ => (delivered as f64 * random.random_range(0.0..0.03)) as u64,
+        };
+        let (complained, bounced) = (some(), some());
+        [if bounced % 5 == 1 { 0 } else { delivered }, complained, bounced]
+    };
+    workspaces.extend((0..500).map(|_| Sizes { now: counts(), before: counts() }));
+    let row = |workspace: usize, campaign: u64, hour: u32, [delivered, complained, hard]: [u64; 3]| {
+        format!(
+            "(0, 'w{workspace}', {hour}, 'email', 'campaign', {campaign}, '', {delivered}, {complained}, 0, {now}), (0, 'w{workspace}', {hour}, 'email', 'campaign', {campaign}, 'hard_recipient', 0, 0, {hard}, {now})"
+        )
+    };
+    let rows: Vec<String> = workspaces
+        .iter()
+        .enumerate()
+        .flat_map(|(number, sizes)| [row(number, 1, hour(now), sizes.now), row(number, 2, hour(now - 10 * DAY), sizes.before)])
+        .collect();
+    let columns = "slice, workspace, hour, channel, kind, campaign, bounce_class, delivered, complained, bounced, counted_at";
+    database.execute(&format!("INSERT INTO campaign_counts ({columns}) VALUES {}", rows.join(","))).await?;
+
+    let query = format!(
+        "SELECT workspace::String, [p_complaints_above_warning, p_complaints_above_limit, p_hard_bounces_above_warning, p_hard_bounces_above_limit], verdict FROM campaign_funnel(from = {from}, until = {until}) ORDER BY toUInt32(substring(workspace, 2))"
+    );
+    let found = database.rows::<(String, Vec<f64>, String)>(&query).await?;
+    assert_eq!(found.len(), workspaces.len());
+    for ((workspace, probabilities, verdict), Sizes { now, before }) in found.into_iter().zip(&workspaces) {
+        let base = (now[0].max(now[1]) + before[0].max(before[1])) as f64;
+        let complaints = 500.0 * ((now[1] + before[1]) as f64 + 0.5) / (base + 1.0);
+        let reached = (now[0] + now[2] + before[0] + before[2]) as f64;
+        let hard = 500.0 * ((now[2] + before[2]) as f64 + 0.5) / (reached + 1.0);
+        let (a, b) = (complaints + now[1] as f64, 500.0 - complaints + now[0].saturating_sub(now[1]) as f64);
+        let (c, d) = (hard + now[2] as f64, 500.0 - hard + now[0] as f64);
+        let wanted = [beta_above(a, b, 0.001), beta_above(a, b, 0.003), beta_above(c, d, 0.01), beta_above(c, d, 0.02)];
+        for (found, wanted) in probabilities.iter().zip(wanted) {
+            assert!((found - wanted).abs() < 1e-6, "{workspace} {now:?} {before:?}: {probabilities:?}, worked out {wanted}");
+        }
+        let is_stopped = wanted[1] > 0.95 || wanted[3] > 0.95;
+        assert_eq!(verdict == "stop", is_stopped, "{workspace} {now:?} {before:?}: {probabilities:?}");
+    }
+    database.finish().await
+}
+
 #[expect(clippy::print_stdout, reason = "what repeats a failure")]
 fn say(seed: u64) {
     println!("VIEWS_SEED={seed}");
