@@ -202,6 +202,10 @@ pub struct ClassifyOptions {
     /// Read JSON strings, one a line, and print JSON lines
     #[arg(long)]
     pub json: bool,
+    /// Ask only the rules for this channel, as the services do for an event of it. Without it a text is read as mail, and by the rules of the other
+    /// channels where none for mail decides
+    #[arg(long, value_parser = ["email", "push", "sms", "whatsapp", "in_app", "slack", "webhook"])]
+    pub channel: Option<String>,
 }
 
 /// `aftersend explain`

@@ -11,16 +11,20 @@ use crate::args::ClassifyOptions;
 /// with `error`, and the command fails at its end.
 pub fn run(options: &ClassifyOptions, table: &Table) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
+    let verdict = |text: &str| match &options.channel {
+        Some(channel) => table.classify_for(channel, text),
+        None => table.classify(text),
+    };
     let mut unreadable = 0;
     for line in std::io::stdin().lock().split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end_matches('\r');
         let written = if !options.json {
-            let verdict = table.classify(line);
+            let verdict = verdict(line);
             writeln!(out, "{:<16} {:<28} {:.2}", verdict.class.as_str(), verdict.rule, f64::from(verdict.confidence) / 100.0)
         } else if let Ok(text) = serde_json::from_str::<String>(line) {
-            writeln!(out, "{}", serde_json::to_string(&VerdictLine::from(table.classify(&text)))?)
+            writeln!(out, "{}", serde_json::to_string(&VerdictLine::from(verdict(&text)))?)
         } else {
             unreadable += 1;
             writeln!(out, "{}", serde_json::json!({"error": "this line is no JSON string"}))

@@ -131,6 +131,8 @@ pub fn provider(domain: &str) -> &'static str {
     const PROVIDERS: &[Provider] = &[
         ("google", &["gmail.com", "googlemail.com", "google.com"], &[]),
         ("microsoft", &["msn.com", "passport.com"], &["outlook", "hotmail", "live"]),
+        // Another company, with servers of its own.
+        ("yahoo_japan", &["yahoo.co.jp", "ymail.ne.jp"], &[]),
         ("yahoo", &["ymail.com", "rocketmail.com", "aol.com", "aim.com", "verizon.net"], &["yahoo", "aol"]),
         ("apple", &["icloud.com", "me.com", "mac.com", "privaterelay.appleid.com"], &[]),
         ("proton", &["protonmail.com", "proton.me", "pm.me", "protonmail.ch"], &[]),
@@ -190,7 +192,8 @@ mod tests {
             ("gmail.com", "google"),
             ("hotmail.co.uk", "microsoft"),
             ("outlook.de", "microsoft"),
-            ("yahoo.co.jp", "yahoo"),
+            ("yahoo.co.jp", "yahoo_japan"),
+            ("yahoo.co.uk", "yahoo"),
             ("gmx.net", "gmx"),
             ("live.mycompany.example", "other"),
             ("shop.example", "other"),

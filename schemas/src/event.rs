@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
+use crate::address;
 use crate::catalogue;
 use crate::event_time::EventTime;
 use crate::json::{self, NotAnObject, Value};
@@ -78,6 +79,9 @@ impl<'a> Event<'a> {
         if matches!((event.text(Field::CustomerId), event.identifier(Field::Id)), (Some(a), Some(b)) if a != b) {
             event.oddities.insert(Oddity::IdentifiersDiffer);
         }
+        if event.has_unusable_id() {
+            event.oddities.insert(Oddity::IdUnusable);
+        }
         Ok(event)
     }
 
@@ -119,6 +123,16 @@ impl<'a> Event<'a> {
     /// The workspace's own id of the person: `customer_id`, else `identifiers.id`.
     pub fn customer_id(&self) -> Option<Cow<'a, str>> {
         self.text(Field::CustomerId).filter(|text| is_id(text)).or_else(|| self.identifier(Field::Id))
+    }
+
+    /// True if something stands where an id should, and is none.
+    fn has_unusable_id(&self) -> bool {
+        let has = |scope, field| self.members.get(scope, field).is_some_and(|value| !value.is_blank());
+        let customer_id = || self.text(Field::CustomerId).filter(|text| is_id(text));
+        has(self.payload, Field::CustomerId) && customer_id().is_none()
+            || has(self.identifiers(), Field::Id) && self.identifier(Field::Id).is_none()
+            || has(self.identifiers(), Field::CioId) && self.cio_id().is_none()
+            || has(self.payload, Field::DeliveryId) && self.delivery_id().is_none()
     }
 
     /// What the provider or Customer.io said; for push, what it said of the first device that failed.
@@ -172,9 +186,11 @@ impl<'a> Event<'a> {
     }
 }
 
-/// True for what can be an id of Customer.io's making: none of them is an address.
+/// True for what can be an id of Customer.io's making: no address is in any of them, however it is written.
 fn is_made_by_customer_io(text: &str) -> bool {
-    is_id(text) && memchr::memchr(b'@', text.as_bytes()).is_none()
+    let is_plain = || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='));
+    let holds_address = || text.contains('@') || matches!(address::mask(text), Cow::Owned(_));
+    is_id(text) && (is_plain() || !holds_address())
 }
 
 /// True for texts short enough to be an id.
@@ -218,6 +234,33 @@ mod tests {
         assert!(by_machine("opened", r#"{"prefetched":true}"#));
         assert!(!by_machine("opened", r#"{"proxied":true,"machine":true}"#), "a proxy fetches for people too");
         assert!(by_machine("clicked", r#"{"machine":true}"#));
-        assert!(!by_machine("clicked", r#"{"machine":false}"#));
+        assert!(by_machine("clicked", r#"{"machine":"true"}"#) && by_machine("clicked", r#"{"machine":1}"#));
+        assert!(!by_machine("clicked", r#"{"machine":false}"#) && !by_machine("clicked", r#"{"machine":"no"}"#));
+    }
+
+    #[test]
+    fn what_is_no_id_is_said_to_be_none() {
+        let long = "x".repeat(ID_BYTES + 1);
+        let read = |data: &str| {
+            Event::read(format!(r#"{{"event_id":"e","data":{data}}}"#).as_bytes()).unwrap().oddities.contains(Oddity::IdUnusable)
+        };
+        for unusable in [
+            &format!(r#"{{"customer_id":"{long}"}}"#),
+            r#"{"customer_id":true}"#,
+            r#"{"customer_id":"u","delivery_id":["d"]}"#,
+            r#"{"delivery_id":"jane@dead.example"}"#,
+            r#"{"delivery_id":"jane%40dead.example"}"#,
+            r#"{"identifiers":{"cio_id":"jane＠dead.example"}}"#,
+            r#"{"identifiers":{"id":{}}}"#,
+        ] {
+            assert!(read(unusable), "{unusable}");
+        }
+        for usable in [
+            r#"{"customer_id":"jane@dead.example","delivery_id":"RPvpBg=="}"#,
+            r#"{"customer_id":" ","delivery_id":null,"identifiers":null}"#,
+            "{}",
+        ] {
+            assert!(!read(usable), "{usable}");
+        }
     }
 }

@@ -82,12 +82,18 @@ impl<'a> Value<'a> {
         self.text()?.parse().ok()
     }
 
-    /// A boolean; texts and numbers are no booleans.
+    /// A boolean, also as a text in any letter case, or as 1 or 0.
     pub fn boolean(self) -> Option<bool> {
         match self.source {
             "true" => Some(true),
             "false" => Some(false),
-            _ => None,
+            _ => match self.text()?.as_ref() {
+                "1" => Some(true),
+                "0" => Some(false),
+                text if text.eq_ignore_ascii_case("true") => Some(true),
+                text if text.eq_ignore_ascii_case("false") => Some(false),
+                _ => None,
+            },
         }
     }
 
@@ -540,12 +546,13 @@ mod tests {
 
     #[test]
     fn values_are_read_leniently() {
-        let body = r#"{"n":20010245,"s":" x\u00e9 ","i":"31","b":true,"nil":null,"blank":"  ","big":123456789012345678901234567890,"a":1,"a":2,"l":"\ud800"}"#;
+        let body = r#"{"n":20010245,"s":" x\u00e9 ","i":"31","b":true,"t":" True","f":"FALSE","one":1,"nil":null,"blank":"  ","big":123456789012345678901234567890,"a":1,"a":2,"l":"\ud800"}"#;
         let value = |name| value(body, name);
         assert_eq!(value("n").text().unwrap(), "20010245");
         assert_eq!(value("s").text().unwrap(), "xé");
         assert_eq!(value("i").integer(), Some(31));
         assert_eq!(value("b").boolean(), Some(true));
+        assert_eq!(["t", "f", "one", "nil", "n"].map(|name| value(name).boolean()), [Some(true), Some(false), Some(true), None, None]);
         assert_eq!(value("nil").text(), None);
         assert_eq!(value("blank").text(), None);
         assert_eq!(value("big").text().unwrap(), "123456789012345678901234567890");

@@ -21,15 +21,17 @@ pub enum Oddity {
     AheadOfArrival,
     /// `customer_id` and `identifiers.id` name two people.
     IdentifiersDiffer,
-    /// A member with a meaning stands twice in one object: the last that is not blank counts.
+    /// A member stands twice in one object: the last counts, and of those with a meaning the last that is not blank.
     RepeatedMember,
+    /// What stands where an id should is none: too long, no text or number, or an address where Customer.io makes the id. It is kept as it came.
+    IdUnusable,
     /// The configuration calls it a test: stored, and no evidence.
     TestEvent,
 }
 
 impl Oddity {
     /// Each of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::EventIdMissing,
         Self::FlatShape,
         Self::ObjectTypeAssumed,
@@ -40,6 +42,7 @@ impl Oddity {
         Self::AheadOfArrival,
         Self::IdentifiersDiffer,
         Self::RepeatedMember,
+        Self::IdUnusable,
         Self::TestEvent,
     ];
 
@@ -56,6 +59,7 @@ impl Oddity {
             Self::AheadOfArrival => "ahead_of_arrival",
             Self::IdentifiersDiffer => "identifiers_differ",
             Self::RepeatedMember => "repeated_member",
+            Self::IdUnusable => "id_unusable",
             Self::TestEvent => "test_event",
         }
     }

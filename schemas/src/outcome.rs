@@ -162,13 +162,18 @@ impl Normaliser {
             }
             rest.push(Rest { name, beside_data, has_twin, value });
         }
-        if !event.oddities.is_empty() {
-            let names: Vec<&str> = event.oddities.iter().map(Oddity::as_str).collect();
-            let value = Cow::Owned(format!("[\"{}\"]", names.join("\",\"")));
-            rest.push(Rest { name: Cow::Borrowed(ODDITIES), beside_data: false, has_twin: false, value });
-        }
         // Of one name, what stands beside `data` comes first.
         rest.sort_by(|a, b| (&a.name, b.beside_data).cmp(&(&b.name, a.beside_data)));
+        let mut oddities = event.oddities;
+        if rest.windows(2).any(|pair| pair[0].name == pair[1].name && pair[0].beside_data == pair[1].beside_data) {
+            oddities.insert(Oddity::RepeatedMember);
+        }
+        if !oddities.is_empty() {
+            let names: Vec<&str> = oddities.iter().map(Oddity::as_str).collect();
+            let value = Cow::Owned(format!("[\"{}\"]", names.join("\",\"")));
+            let place = rest.partition_point(|other| *other.name < *ODDITIES);
+            rest.insert(place, Rest { name: Cow::Borrowed(ODDITIES), beside_data: false, has_twin: false, value });
+        }
         let room = rest.iter().map(|rest| rest.name.len() + rest.value.len() + 8).sum::<usize>();
         let mut metadata = String::with_capacity(room + 2);
         metadata.push('{');
@@ -178,10 +183,12 @@ impl Normaliser {
             if next.is_some_and(|next| next.beside_data == member.beside_data) {
                 continue;
             }
-            let name = if member.has_twin || next.is_some() { Cow::Owned(["top.", &member.name].concat()) } else { member.name.clone() };
-            // A member that is really called `top.name` counts.
-            if name.len() > member.name.len() && rest.binary_search_by(|other| other.name.cmp(&name)).is_ok() {
-                continue;
+            let mut name = member.name.clone();
+            // Again where a member is really called `top.name`.
+            while name.len() == member.name.len() && (member.has_twin || next.is_some())
+                || name.len() > member.name.len() && rest.binary_search_by(|other| other.name.cmp(&name)).is_ok()
+            {
+                name = Cow::Owned(["top.", &name].concat());
             }
             if metadata.len() > 1 {
                 metadata.push(',');
@@ -385,7 +392,10 @@ mod tests {
     fn no_name_of_the_metadata_stands_twice() {
         let twins =
             metadata(r#"{"event_id":"e","metric":"x","extra":1,"href":"a","data":{"extra":2,"top.extra":3,"top.href":4,"href":"b"}}"#);
-        assert_eq!(twins, r#"{"aftersend_oddities":["undocumented","undated"],"extra":2,"top.extra":3,"top.href":4}"#);
+        assert_eq!(
+            twins,
+            r#"{"aftersend_oddities":["undocumented","undated"],"top.top.extra":1,"extra":2,"top.top.href":"a","top.extra":3,"top.href":4}"#
+        );
     }
 
     #[test]

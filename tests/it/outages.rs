@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use aftersend::traffic::{Body, Crowd, Outcome, Sender, sign};
 use aftersend_pipeline::unix_millis;
 use aftersend_tests::{Engine, Engines, Proxy, Service, Setup, eventually, kafka_brokers, read_topic};
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,11 @@ async fn with_kafka_killed_under_load_requests_get_503_within_3_s_and_every_serv
         let rows = setup.count("SELECT count() FROM message_outcomes_current").await?;
         ensure!(rows == 1_500, "{rows} outcomes");
         let people = setup.count("SELECT count() FROM profiles_current").await?;
-        ensure!(people == customers.len() as u64, "{people} people");
+        if people != customers.len() as u64 {
+            // Whose fault it is: the one who writes them, or the one who reads them.
+            let written = read_topic(&setup.config, &setup.topics().profiles())?.len();
+            bail!("{people} people in the table, {written} records in the topic");
+        }
         let called: BTreeSet<String> = setup.track_api.asked().into_iter().map(|asked| asked.person).collect();
         ensure!(called == customers, "{} of {} people were called", called.len(), customers.len());
         Ok(())

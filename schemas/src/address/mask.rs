@@ -20,7 +20,11 @@ pub const MASK: &str = "[address]";
 /// for.
 const QUOTED_BYTES: usize = 256;
 
-/// Replaces every address in a text by [`MASK`], also where it is quoted, international, or escaped for a URL, HTML or JSON.
+/// Blanks that may stand between an at sign and what belongs to it.
+const BLANKS: usize = 3;
+
+/// Replaces every address in a text by [`MASK`], also where it is quoted, international, escaped for a URL, HTML or JSON, or has blanks around the at
+/// sign.
 ///
 /// Borrows if there is none. Masking twice is masking once. For texts, not for JSON source: see [`mask_json`].
 pub fn mask(text: &str) -> Cow<'_, str> {
@@ -31,7 +35,8 @@ pub fn mask(text: &str) -> Cow<'_, str> {
     for at in possible_at_signs(text) {
         let Some(('@', len)) = first_char(&text[at..]).filter(|_| at >= next) else { continue };
         next = at + len;
-        let Some(end) = domain_end(text, next) else { continue };
+        let domain = next + blanks(text[next..].chars());
+        let Some(end) = domain_end(text, domain) else { continue };
         let before = if copied == 0 {
             &text[..at]
         } else {
@@ -39,7 +44,11 @@ pub fn mask(text: &str) -> Cow<'_, str> {
             copied = at;
             &masked
         };
-        let Some(start) = address_start(before, floor) else {
+        let local = before.len() - blanks(before.chars().rev());
+        // Between blanks an at sign is often a word of its own: only what looks like a host is a domain there.
+        let is_apart = domain > next || local < before.len();
+        let start = if is_apart && !text[domain..end].contains('.') { None } else { address_start(&before[..local], floor.min(local)) };
+        let Some(start) = start else {
             floor = before.len() + len;
             continue;
         };
@@ -134,6 +143,13 @@ fn possible_at_signs(text: &str) -> impl Iterator<Item = usize> {
         (_, Some(_)) => rare.next(),
         (_, None) => usual.next(),
     })
+}
+
+/// How many bytes of blanks come first; none if there are more than a line break and a blank.
+fn blanks(text: impl Iterator<Item = char>) -> usize {
+    let mut blanks = text.take_while(|c| c.is_whitespace()).take(BLANKS + 1).map(char::len_utf8);
+    let bytes = blanks.by_ref().take(BLANKS).sum();
+    if blanks.next().is_some() { 0 } else { bytes }
 }
 
 /// Where the domain ends that begins at `from`: before the punctuation after it.
