@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aftersend_pipeline::config::{self, AllowedAddresses, Network, Region};
+use aftersend_pipeline::retry::Backoff;
 use arc_swap::ArcSwap;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -39,6 +40,8 @@ const EU: [&str; 10] = [
 /// Longest answer that is read.
 const ANSWER_BYTES: usize = 64 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The first wait after a failure; each is twice as long, up to the usual one.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The configured entries, and what Customer.io publishes.
 pub(crate) struct Allowlist {
@@ -122,7 +125,10 @@ impl Asked {
                 return;
             }
         };
+        let fresh = || Backoff::new(RETRY.min(self.every), self.every);
+        let mut backoff = fresh();
         loop {
+            let mut all_done = true;
             for region in [Region::Us, Region::Eu] {
                 let result = match self.ask(&client, region).await {
                     Ok(addresses) => {
@@ -132,13 +138,18 @@ impl Asked {
                         "done"
                     }
                     Err(reason) => {
+                        all_done = false;
                         tracing::warn!(?region, reason, "the allowlist could not be refreshed; the last one counts");
                         "failed"
                     }
                 };
                 self.metrics.allowlist_refreshes.with_label_values(&[result]).inc();
             }
-            tokio::time::sleep(self.every).await;
+            let wait = if all_done { self.every } else { backoff.next_delay() };
+            if all_done {
+                backoff = fresh();
+            }
+            tokio::time::sleep(wait).await;
         }
     }
 

@@ -17,6 +17,8 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// How long a stranger may say nothing where others wait for the place, and how often that is looked at.
 const QUIET: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// An answer has left after so long.
+const ANSWERED: Duration = Duration::from_millis(200);
 
 /// Counts connections.
 #[derive(Clone)]
@@ -27,6 +29,8 @@ pub(crate) struct Connections {
     crowd: watch::Sender<bool>,
     /// Cancelled when no further requests are wanted.
     draining: CancellationToken,
+    /// Cancelled when nothing is waited for but what is in flight.
+    stopping: CancellationToken,
     limit: usize,
     metrics: IngestMetrics,
 }
@@ -47,7 +51,15 @@ pub(crate) struct Connection {
 
 impl Connections {
     pub(crate) fn new(limit: usize, draining: CancellationToken, metrics: IngestMetrics) -> Self {
-        Self { open: Arc::default(), last_closed: Arc::default(), crowd: watch::Sender::new(false), draining, limit, metrics }
+        Self {
+            open: Arc::default(),
+            last_closed: Arc::default(),
+            crowd: watch::Sender::new(false),
+            draining,
+            stopping: CancellationToken::new(),
+            limit,
+            metrics,
+        }
     }
 
     /// How many are open.
@@ -66,6 +78,11 @@ impl Connections {
                 return;
             }
         }
+    }
+
+    /// Ends those with nothing in flight that the HTTP layer would wait for.
+    pub(crate) fn stop(&self) {
+        self.stopping.cancel();
     }
 
     /// True while those that only take room are to go.
@@ -97,19 +114,37 @@ impl Observer for Connections {
     }
 
     async fn crowded(&self) {
+        let mut crowd = self.crowd.subscribe();
         // It cannot be closed: its sender is here.
-        let _ = self.crowd.subscribe().wait_for(|crowded| *crowded).await;
+        tokio::select! {
+            _ = crowd.wait_for(|crowded| *crowded) => {}
+            () = self.stopping.cancelled() => {}
+        }
     }
 
-    fn unwanted(&self, connection: Rc<Connection>) -> impl Future<Output = ()> + 'static {
+    fn unwanted(&self, connection: Rc<Connection>, is_http2: bool) -> impl Future<Output = ()> + 'static {
         let mut crowd = self.crowd.subscribe();
+        let stopping = self.stopping.clone();
         async move {
-            // It cannot be closed: the connection holds its sender.
-            while crowd.wait_for(|crowded| *crowded).await.is_ok() {
-                if connection.only_takes_room() {
-                    return;
+            let in_the_way = async {
+                // It cannot be closed: the connection holds its sender.
+                while crowd.wait_for(|crowded| *crowded).await.is_ok() {
+                    if connection.only_takes_room() {
+                        return;
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+            };
+            // Over HTTP/1.1 the HTTP layer ends them itself. Over HTTP/2 the client was asked for no more, and waits for us to close.
+            let done = async {
+                stopping.cancelled().await;
+                while !is_http2 || !connection.has_been_quiet_for(ANSWERED) {
+                    tokio::time::sleep(ANSWERED).await;
+                }
+            };
+            tokio::select! {
+                () = in_the_way => {}
+                () = done => {}
             }
         }
     }
@@ -151,7 +186,16 @@ impl Connection {
 
     /// Nobody we know, and nothing to do for a while.
     fn only_takes_room(&self) -> bool {
-        !self.is_proven.get() && self.requests.get() == 0 && self.quiet_since.get().elapsed() >= QUIET
+        !self.is_proven.get() && self.has_been_quiet_for(QUIET)
+    }
+
+    fn has_been_quiet_for(&self, time: Duration) -> bool {
+        self.requests.get() == 0 && self.quiet_since.get().elapsed() >= time
+    }
+
+    /// How long its first request took to come so far; nothing for later ones, of whose beginning nobody knows.
+    pub(crate) fn spent_on_the_head(&self) -> Duration {
+        if self.used.get() { Duration::ZERO } else { self.quiet_since.get().elapsed() }
     }
 
     /// True if it should not stay open for somebody whose request was refused.

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use actix_web::http::{Method, Version};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use aftersend_pipeline::{record_headers, unix_millis};
@@ -65,11 +65,14 @@ struct Admitted {
 /// What became of a request, and its record's id if it has one.
 type Ending = (Answer, Option<String>);
 
-/// Handles one request. Always answers, within [`BUDGET`]: also when our own code panics.
+/// Handles one request. Always answers, within [`BUDGET`] of a connection's first byte, and of a later request's head: also when our own code panics.
 pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, payload: Payload) -> HttpResponse {
     let connection = connection(&request);
+    // Over HTTP/2 a connection's first byte is no request's.
+    let begun = connection.filter(|_| request.version() < Version::HTTP_2);
+    let budget = BUDGET.saturating_sub(begun.map(Connection::spent_on_the_head).unwrap_or_default());
     let _busy = connection.map(Connection::begin);
-    let handling = pin!(door.handle(&request, payload));
+    let handling = pin!(door.handle(&request, payload, budget));
     let handled = AssertUnwindSafe(handling).catch_unwind().await;
     // What the request had taken is given back by then: permits live in the future.
     let (source, (answer, ingest_id)) = handled.unwrap_or((None, (Answer::Panicked, None)));
@@ -86,14 +89,14 @@ pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, payload: Pay
 }
 
 impl Door {
-    async fn handle(&self, request: &HttpRequest, payload: Payload) -> (Option<Arc<Source>>, Ending) {
+    async fn handle(&self, request: &HttpRequest, payload: Payload, budget: Duration) -> (Option<Arc<Source>>, Ending) {
         let admitted = match self.admit(request) {
             Ok(admitted) => admitted,
             Err(refused) => return (None, (refused, None)),
         };
         let late = Cell::new(Answer::TooSlow);
         let accepting = pin!(self.accept(&admitted, request, payload, &late));
-        let ending = match tokio::time::timeout(BUDGET, accepting).await {
+        let ending = match tokio::time::timeout(budget, accepting).await {
             Ok(Ok(ending)) => ending,
             Ok(Err(refused)) => (refused, None),
             Err(_) => (late.get(), None),

@@ -30,6 +30,8 @@ const GREETING: &[u8; 20] = b"aftersend-handover-1";
 const READY: &[u8] = b"ready";
 /// A process that does not answer the connection in this time is not one of ours.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Where nobody can be answered, for now.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The two listening sockets of an ingest.
 #[derive(Debug)]
@@ -54,6 +56,22 @@ impl Predecessor {
     /// Sends it away.
     pub(crate) fn leave(mut self) -> io::Result<()> {
         self.0.write_all(READY)
+    }
+
+    /// Waits until it has gone, however it went: it says nothing before that.
+    pub(crate) async fn gone(&self) -> io::Result<()> {
+        self.0.set_nonblocking(true)?;
+        let stream = tokio::net::UnixStream::from_std(self.0.try_clone()?)?;
+        loop {
+            stream.readable().await?;
+            match stream.try_read(&mut [0; 16]) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // A connection that fails is one to nobody.
+                Err(_) => return Ok(()),
+            }
+        }
     }
 }
 
@@ -101,7 +119,7 @@ pub(crate) fn take(path: &Path) -> io::Result<Option<(Ports, Predecessor)>> {
 
 /// Offers ports at a path until the value is dropped.
 pub(crate) struct Offer {
-    listener: UnixListener,
+    listener: tokio::net::UnixListener,
     path: PathBuf,
     inode: u64,
     ports: Ports,
@@ -116,25 +134,34 @@ impl Offer {
         let listener = UnixListener::bind(&temporary)?;
         std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o600))?;
         let inode = std::fs::metadata(&temporary)?.ino();
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
         std::fs::rename(&temporary, path)?;
         Ok(Self { listener, path: path.to_owned(), inode, ports })
     }
 
     /// Hands the ports to whoever connects. Returns when one of them is ready to go on alone; those that fail before that change nothing.
-    pub(crate) async fn until_taken(&self) -> io::Result<()> {
-        self.listener.set_nonblocking(true)?;
-        let listener = tokio::net::UnixListener::from_std(self.listener.try_clone()?)?;
+    pub(crate) async fn until_taken(&self) {
         loop {
-            let (stream, _) = listener.accept().await?;
-            tracing::info!("a starting ingest asks for the ports");
-            match self.hand_over(stream.into_std()?).await {
-                Ok(()) => return Ok(()),
-                Err(error) => tracing::warn!(%error, "it did not become ready; this process goes on"),
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    tracing::info!("a starting ingest asks for the ports");
+                    match self.hand_over(stream).await {
+                        Ok(()) => return,
+                        Err(error) => tracing::warn!(%error, "it did not become ready; this process goes on"),
+                    }
+                }
+                // No open files are left, for one: not for ever.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot answer at ingest.handover; this process goes on");
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         }
     }
 
-    async fn hand_over(&self, stream: UnixStream) -> io::Result<()> {
+    async fn hand_over(&self, stream: tokio::net::UnixStream) -> io::Result<()> {
+        let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
         let sockets = [self.ports.listen.as_fd(), self.ports.admin.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];

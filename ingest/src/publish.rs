@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use aftersend_pipeline::config::Config;
-use aftersend_pipeline::kafka::producer_config;
+use aftersend_pipeline::kafka::{Complaints, producer_config};
 use aftersend_schemas::topics::Topics;
 use prometheus::IntCounter;
 use rdkafka::ClientContext;
@@ -47,6 +47,7 @@ struct Ticket {
 /// Receives delivery reports, on the client's own thread.
 struct Reports {
     late: IntCounter,
+    complaints: Complaints,
 }
 
 impl ClientContext for Reports {
@@ -61,7 +62,7 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client");
+        self.complaints.tell(&error, reason);
     }
 }
 
@@ -94,7 +95,7 @@ impl Publisher {
         // Batching follows the load: a record that finds the connection idle leaves at once, and while requests are under way what arrives
         // makes the next batch.
         client.set("linger.ms", "0").set("max.in.flight.requests.per.connection", "1");
-        let producer = client.create_with_context(Reports { late: metrics.late.clone() })?;
+        let producer = client.create_with_context(Reports { late: metrics.late.clone(), complaints: Complaints::default() })?;
         Ok(Self { producer, raw: topics.raw(), dead: topics.dead(), metrics })
     }
 

@@ -48,7 +48,7 @@ pub trait Observer: Clone + Send + 'static {
     /// A connection was accepted, and has said nothing yet.
     fn accepted(&self);
 
-    /// Waits until those that say nothing are in the way of others.
+    /// Waits until those that say nothing are in the way.
     fn crowded(&self) -> impl Future<Output = ()>;
 
     /// It is ready for requests.
@@ -58,7 +58,7 @@ pub trait Observer: Clone + Send + 'static {
     fn lost(&self);
 
     /// Waits until it is to end, whatever the client wants.
-    fn unwanted(&self, connection: Rc<Self::Connection>) -> impl Future<Output = ()> + 'static;
+    fn unwanted(&self, connection: Rc<Self::Connection>, is_http2: bool) -> impl Future<Output = ()> + 'static;
 
     /// Waits until no further requests are wanted of anybody.
     fn leaving(&self) -> impl Future<Output = ()> + 'static;
@@ -92,7 +92,7 @@ where
         let arrive = move |io| {
             arrivals.accepted();
             let (arrivals, tls) = (arrivals.clone(), tls.clone());
-            async move { arrive(io, tls, &arrivals).await.inspect_err(|_| arrivals.lost()) }
+            async move { arrive(io, tls, &arrivals).await.inspect_err(|_| arrivals.lost()).map_err(Some) }
         };
         let app = App::new().default_service(web::to(handler.clone())).into_factory().map_err(|error| error.error_response());
         let http = HttpService::build()
@@ -107,7 +107,7 @@ where
                 data.insert(io.connection().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(arrive).and_then(http.map_err(|error| kind(&error))).map_err(move |error| errors.failed(error))
+        fn_service(arrive).and_then(http.map_err(|error| kind(&error))).map_err(move |error| error.map_or((), |error| errors.failed(error)))
     })?;
     Ok(builder.run())
 }
@@ -142,7 +142,7 @@ async fn arrive<O: Observer>(
     io.set_read_timeout(Some(SILENCE_TIMEOUT));
     io.set_write_timeout(Some(WRITE_TIMEOUT));
     let connection = Rc::new(observer.connected());
-    let fate = Fate { unwanted: Box::pin(observer.unwanted(connection.clone())), leaving: Box::pin(observer.leaving()) };
+    let fate = Fate { unwanted: Box::pin(observer.unwanted(connection.clone(), is_http2)), leaving: Box::pin(observer.leaving()) };
     let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
     Ok((Stream::new(Box::pin(io), first, connection, fate, is_http2), protocol, peer))
 }
@@ -160,13 +160,16 @@ async fn until_used<T>(observer: &impl Observer, mut read: impl AsyncFnMut() -> 
     read.map_err(|_| "io")
 }
 
-fn kind(error: &DispatchError) -> &'static str {
-    match error {
+/// The name of an error for a metric; nothing for a client that only left.
+fn kind(error: &DispatchError) -> Option<&'static str> {
+    Some(match error {
         DispatchError::Parse(ParseError::TooLarge) => "head_too_large",
         DispatchError::Parse(_) => "malformed",
         DispatchError::Io(_) => "io",
+        // Most clients end TLS by closing the connection.
+        DispatchError::H2(error) if error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) => return None,
         DispatchError::H2(_) => "http2",
         DispatchError::DisconnectTimeout => "disconnect_timeout",
         _ => "other",
-    }
+    })
 }

@@ -141,10 +141,25 @@ impl Ingest {
             limits: Limits { max_body_bytes: config.ingest.max_body_bytes, hard_limit_bytes: config.ingest.hard_limit_bytes },
             draining: CancellationToken::new(),
         });
-        // Until this process is ready the one before answers, alone.
-        if predecessor.is_some() && !wait_for_topics(&config, &needed(&config), &shutdown).await? {
-            return Ok(());
-        }
+        // Until this process is ready the one before answers, alone. Once that has gone there is nobody else, ready or not.
+        let predecessor = match predecessor {
+            None => None,
+            Some(predecessor) => {
+                let needed = needed(&config);
+                let is_ready = tokio::select! {
+                    ready = wait_for_topics(&config, &needed, &shutdown) => Some(ready?),
+                    Ok(()) = predecessor.gone() => None,
+                };
+                match is_ready {
+                    Some(true) => Some(predecessor),
+                    Some(false) => return Ok(()),
+                    None => {
+                        tracing::warn!("the ingest that would hand over has gone: this one answers 503 until Kafka is there");
+                        None
+                    }
+                }
+            }
+        };
         let connections = Connections::new(config.ingest.max_connections, door.draining.clone(), ingest_metrics);
         let latch = readiness.latch();
         let offered = config.ingest.handover.is_some().then(|| ports.try_clone()).transpose().map_err(IngestError::Server)?;
@@ -160,7 +175,7 @@ impl Ingest {
         let watching = tokio::spawn(watch(door.clone()));
         tracing::info!(%address, path = PATH, admin = %admin_address, sources = config.sources.len(), "ingest is listening");
 
-        let mut taken = pin!(ready_until_taken(&config, latch, offered, predecessor, &shutdown));
+        let mut taken = Box::pin(ready_until_taken(&config, latch, offered, predecessor, &shutdown));
         let mut certificates_tick = interval(CERTIFICATES_EVERY);
         let ended = loop {
             if let Some(certificates) = &certificates {
@@ -177,8 +192,11 @@ impl Ingest {
         readiness.drain();
         door.draining.cancel();
         if let Ok(end) = &ended {
-            drain(end, config.ingest.drain.0, &handle, &admin, &connections, taken).await;
+            drain(end, config.ingest.drain.0, &handle, &admin, &connections, taken.as_mut()).await;
         }
+        // Who has our ports and is not ready answers alone from now on.
+        drop(taken);
+        connections.stop();
         handle.stop(true).await;
         let flushed = tokio::task::spawn_blocking(move || door.publisher.flush(Duration::from_secs(10))).await;
         if !matches!(flushed, Ok(Ok(()))) {
@@ -209,7 +227,7 @@ fn needed(config: &Config) -> [String; 2] {
 }
 
 /// Holds readiness back until the topics have been seen to be safe (until then requests are answered 503), sends the predecessor away, and offers the
-/// ports in turn. Returns when they are taken.
+/// ports in turn: at once where nobody else does. Returns when they are taken.
 async fn ready_until_taken(
     config: &Config,
     latch: Latch,
@@ -217,23 +235,49 @@ async fn ready_until_taken(
     predecessor: Option<Predecessor>,
     shutdown: &CancellationToken,
 ) -> Result<(), IngestError> {
-    if !wait_for_topics(config, &needed(config), shutdown).await? {
-        return std::future::pending().await;
-    }
-    let Some((path, ports)) = config.ingest.handover.as_ref().zip(ports) else {
-        latch.release();
-        tracing::info!("ingest is ready");
-        return std::future::pending().await;
+    let handover = config.ingest.handover.as_ref().zip(ports);
+    let offer = || {
+        let offer =
+            handover.map(|(path, ports)| Offer::new(path, ports).map_err(|source| IngestError::Handover { path: path.clone(), source }));
+        offer.transpose()
     };
-    let failed = |source| IngestError::Handover { path: path.clone(), source };
-    let offer = Offer::new(path, ports).map_err(failed)?;
-    latch.release();
-    tracing::info!(handover = %path.display(), "ingest is ready");
+    let topics = needed(config);
+    let ready = async {
+        if !wait_for_topics(config, &topics, shutdown).await? {
+            std::future::pending::<()>().await;
+        }
+        Ok::<_, IngestError>(())
+    };
+    let is_ready = || {
+        latch.release();
+        tracing::info!(handover = config.ingest.handover.as_ref().map(|path| path.display().to_string()), "ingest is ready");
+    };
     if let Some(predecessor) = predecessor {
+        ready.await?;
+        let offer = offer()?;
+        is_ready();
         // If it has gone by itself there is nobody to send away.
         let _ = predecessor.leave();
+        taken(offer.as_ref()).await;
+        return Ok(());
     }
-    offer.until_taken().await.map_err(failed)
+    let offer = offer()?;
+    let mut taken = pin!(taken(offer.as_ref()));
+    tokio::select! {
+        result = ready => result?,
+        () = &mut taken => return Ok(()),
+    }
+    is_ready();
+    taken.await;
+    Ok(())
+}
+
+/// Waits until an offer is taken; for ever where nothing is offered.
+async fn taken(offer: Option<&Offer>) {
+    match offer {
+        Some(offer) => offer.until_taken().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Goes on answering, each time with `Connection: close`, so that clients leave by themselves.

@@ -168,6 +168,11 @@ impl Source {
             if header.value.reveal().trim().is_empty() {
                 return Err(ConfigError::missing(of("secret_header.value"), "needs a value, or value_file"));
             }
+            let value = header.value.reveal();
+            if value.trim() != value || value.chars().any(char::is_control) {
+                let fix = "holds blanks at an end, or characters that no header can have: no request would ever match it";
+                return Err(ConfigError::missing(of("secret_header.value"), fix));
+            }
         }
         if let Some(basic) = &mut self.basic_auth {
             basic.password.read_file("source.basic_auth.password", basic.password_file.as_ref())?;

@@ -2,14 +2,13 @@ use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::types::RDKafkaErrorCode;
 
 use crate::config::Config;
-use crate::kafka::consumer_config;
+use crate::kafka::{Complaints, consumer_config};
 
 /// A consumer without a group: partitions are assigned by hand and nothing is ever committed.
 pub(super) fn alone(config: &Config, isolation: &str, name: &str) -> KafkaResult<BaseConsumer<Alone>> {
-    alone_config(config, isolation, name).create_with_context(Alone)
+    alone_config(config, isolation, name).create_with_context(Alone::default())
 }
 
 /// The same, before it is made.
@@ -21,13 +20,12 @@ pub(super) fn alone_config(config: &Config, isolation: &str, name: &str) -> Clie
 }
 
 /// The end of a partition is what is waited for, no error to log.
-pub(super) struct Alone;
+#[derive(Default)]
+pub(super) struct Alone(Complaints);
 
 impl ClientContext for Alone {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(%error, reason, "kafka client");
-        }
+        self.0.tell(&error, reason);
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
-use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use super::{Notice, Partition};
+use crate::kafka::Complaints;
 use crate::telemetry::ConsumerMetrics;
 
 /// Held by whoever still works on revoked partitions; dropping it lets the rebalance go on.
@@ -36,6 +36,7 @@ pub(super) struct Context<T: Send + 'static> {
     overrun: Arc<AtomicBool>,
     /// What changed since the polling thread last asked.
     changes: Mutex<Changes>,
+    complaints: Complaints,
 }
 
 /// Rebalances as the polling thread sees them.
@@ -54,7 +55,7 @@ impl<T: Send + 'static> Context<T> {
         metrics: ConsumerMetrics,
         overrun: Arc<AtomicBool>,
     ) -> Self {
-        Self { notices, drain, metrics, overrun, changes: Mutex::default() }
+        Self { notices, drain, metrics, overrun, changes: Mutex::default(), complaints: Complaints::default() }
     }
 
     /// What changed since the last call.
@@ -100,9 +101,7 @@ impl<T: Send + 'static> ClientContext for Context<T> {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(%error, reason, "kafka client");
-        }
+        self.complaints.tell(&error, reason);
     }
 }
 

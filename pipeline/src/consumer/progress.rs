@@ -22,7 +22,7 @@ impl Progress {
     pub fn new(config: &Config, name: &str, group: &str, topic: &str) -> KafkaResult<Self> {
         let mut client = alone_config(config, "read_committed", name);
         client.set("group.id", group);
-        Ok(Self { consumer: client.create_with_context(Alone)?, topic: topic.to_owned() })
+        Ok(Self { consumer: client.create_with_context(Alone::default())?, topic: topic.to_owned() })
     }
 
     /// The first offset that a partition still holds, and the one behind its last record.

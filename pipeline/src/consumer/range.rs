@@ -24,7 +24,7 @@ impl RangeReader {
     pub fn new(config: &Config) -> KafkaResult<Self> {
         let mut client = alone_config(config, "read_committed", "range");
         client.set("queued.max.messages.kbytes", "4096");
-        Ok(Self { consumer: client.create_with_context(Alone)? })
+        Ok(Self { consumer: client.create_with_context(Alone::default())? })
     }
 
     /// The committed records from `first` to `last` that the log still holds, in order. Blocks.

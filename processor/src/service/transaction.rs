@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::Config;
 use aftersend_pipeline::consumer::{Handle, Partition};
-use aftersend_pipeline::kafka::transactional_producer_config;
+use aftersend_pipeline::kafka::{Complaints, transactional_producer_config};
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_schemas::topics::{PARTITIONS, Topics};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -203,11 +203,12 @@ pub(super) struct Delivered {
     topic: String,
     /// By partition: the offset behind the last record.
     next: Vec<AtomicI64>,
+    complaints: Complaints,
 }
 
 impl Delivered {
     fn to(topic: String) -> Self {
-        Self { topic, next: (0..PARTITIONS).map(|_| AtomicI64::new(0)).collect() }
+        Self { topic, next: (0..PARTITIONS).map(|_| AtomicI64::new(0)).collect(), complaints: Complaints::default() }
     }
 
     fn reset(&self) {
@@ -224,7 +225,7 @@ impl Delivered {
 
 impl ClientContext for Delivered {
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client");
+        self.complaints.tell(&error, reason);
     }
 }
 

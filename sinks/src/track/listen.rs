@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aftersend_pipeline::config::Config;
-use aftersend_pipeline::kafka::consumer_config;
+use aftersend_pipeline::kafka::{Complaints, consumer_config};
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::brake::{BrakeEntry, BrakeRelease};
 use aftersend_schemas::operator::OperatorRecord;
 use aftersend_schemas::topics::{PARTITIONS, Topics};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
@@ -46,7 +45,7 @@ impl Listener {
         // No group: partitions are assigned by hand and nothing is committed.
         client.remove("group.instance.id");
         client.set("enable.partition.eof", "true").set("statistics.interval.ms", "0");
-        let consumer: BaseConsumer<Quiet> = client.create_with_context(Quiet)?;
+        let consumer: BaseConsumer<Quiet> = client.create_with_context(Quiet::default())?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topics.track_brake(), 0, Offset::Beginning)?;
         for partition in 0..PARTITIONS {
@@ -123,13 +122,12 @@ fn is_release(key: &[u8]) -> bool {
 }
 
 /// The end of a partition is no error to log.
-struct Quiet;
+#[derive(Default)]
+struct Quiet(Complaints);
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(%error, reason, "kafka client");
-        }
+        self.0.tell(&error, reason);
     }
 }
 
