@@ -213,7 +213,7 @@ pub struct ClassifyOptions {
 pub struct ExplainOptions {
     /// `workspace:namespace:id`, with the namespace id, cio or email; or the id alone of somebody in the workspace `default`
     pub person: String,
-    /// Judge as of this Unix second instead of now
+    /// Judge as of this Unix second instead of now, by all that is known today
     #[arg(long)]
     pub at: Option<i64>,
 }

@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aftersend_pipeline::config::Config;
 use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_processor::fold::State;
-use aftersend_processor::score::{Explanation, NoQuarantine, Policies};
+use aftersend_processor::providers::{Standings, Window, WindowKey};
+use aftersend_processor::score::{Explanation, Policies};
 use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::topics::{PARTITIONS, Topics};
@@ -16,7 +17,7 @@ use crate::args::ExplainOptions;
 
 /// Finds somebody's profile and prints what the evidence in it amounts to now, why, and what time alone will make of it.
 ///
-/// Reads the whole of `profiles`: this is for one question at a time.
+/// Reads the whole of `profiles` and `providers`: this is for one question at a time.
 pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()> {
     let person = person(&options.person);
     let now = match options.at {
@@ -25,20 +26,32 @@ pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()
     };
     let (config, key) = (config.clone(), person.to_string());
     let policies = Policies::new(&config.policy);
-    let found = tokio::task::spawn_blocking(move || {
-        let mut found = None;
+    let (found, standings) = tokio::task::spawn_blocking(move || {
+        let (mut found, mut standings, mut unreadable) = (None, Standings::default(), None);
+        let topics = Topics::new(&config.kafka.topic_prefix);
         let partitions: Vec<i32> = (0..PARTITIONS).collect();
-        restore_partitions(&config, &Topics::new(&config.kafka.topic_prefix).profiles(), &partitions, |record| {
+        restore_partitions(&config, &topics.profiles(), &partitions, |record| {
             if record.key_text() == key {
                 found = record.value;
             }
         })?;
-        anyhow::Ok(found)
+        restore_partitions(&config, &topics.providers(), &partitions, |record| {
+            let Some((key, value)) = WindowKey::decode(&record.key).zip(record.value.as_deref()) else { return };
+            match Window::decode(value) {
+                Ok(window) => standings.merge(&key, &window),
+                Err(error) => unreadable = Some(error),
+            }
+        })?;
+        if let Some(error) = unreadable {
+            return Err(error.into());
+        }
+        standings.settle();
+        anyhow::Ok((found, standings))
     })
     .await??;
     let value = found.with_context(|| format!("nothing is known of {person}: is that the workspace, the namespace and the id?"))?;
     let state = State::decode(&ProfileRecord::decode(&value)?.state)?;
-    let explanation = aftersend_processor::explain(&state, policies.of(&person.workspace), &NoQuarantine, now);
+    let explanation = aftersend_processor::explain(&state, policies.of(&person.workspace), &standings.view(&person.workspace), now);
     match std::io::stdout().lock().write_all(text(&person, &explanation).as_bytes()) {
         // Whoever read us has had enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -79,6 +92,7 @@ fn text(person: &Person, explanation: &Explanation) -> String {
 #[cfg(test)]
 mod tests {
     use aftersend_processor::fold::{Fact, Observation};
+    use aftersend_processor::score::NoQuarantine;
 
     use super::*;
 

@@ -20,7 +20,7 @@ const WORDS: usize = 10;
 pub struct Mailed {
     /// Whose mailbox.
     pub provider: ProviderId,
-    /// Unix seconds of the event.
+    /// Unix seconds of the event, or of its arrival if that was before.
     pub at: u32,
     /// Hash of the message.
     pub message: u32,

@@ -103,20 +103,22 @@ impl EventReader {
             return Err(Ending::Undocumented);
         }
         let observation = Observation::of(&event, received.received_at, &self.normaliser).ok_or(Ending::Undated)?;
-        *mailed = Self::mailed(&event, &observation);
+        *mailed = Self::mailed(&event, &observation, received.received_at);
         *address = ClearAddress::of(&event, &person, &self.normaliser.privacy);
         Ok((Key::new(message.partition(), &person), observation))
     }
 
-    /// Mail that arrived, or bounced hard, and where.
-    fn mailed(event: &Event<'_>, observation: &Observation) -> Option<Mailed> {
+    /// Mail that arrived, or bounced hard, and where. What is dated ahead counts when it came: one clock that is wrong must not make the windows of
+    /// everybody else look old.
+    fn mailed(event: &Event<'_>, observation: &Observation, received_at: i64) -> Option<Mailed> {
         let hard = match &observation.fact {
             Fact::Delivered => None,
             Fact::Bounced { class, deferred: false, .. } if class.is_hard() => Some(text_of(&event.failure_message()?)),
             _ => return None,
         };
         let provider = Address::read(&event.address()?)?.provider_id();
-        Some(Mailed { provider, at: observation.at, message: observation.message, hard })
+        let at = observation.at.min(u32::try_from(received_at / 1000).unwrap_or(u32::MAX));
+        Some(Mailed { provider, at, message: observation.message, hard })
     }
 }
 
@@ -163,5 +165,29 @@ impl Reader for EventReader {
     /// What was read is small: chunks close by their number.
     fn size(_: &Input) -> usize {
         512
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_schemas::privacy::Privacy;
+
+    use super::*;
+
+    #[test]
+    fn mail_that_is_dated_ahead_counts_for_its_provider_when_it_came() {
+        let at = |timestamp: i64| {
+            let body = format!(
+                r#"{{"event_id":"e","object_type":"email","metric":"bounced","timestamp":{timestamp},"data":{{"customer_id":"u",
+                "recipient":"u@dead.example","failure_message":"550 5.1.1 user unknown"}}}}"#
+            );
+            let normaliser = Normaliser::new(Privacy::Drop);
+            let event = normaliser.event(body.as_bytes()).unwrap();
+            let received_at = 1_770_000_000_000;
+            let observation = Observation::of(&event, received_at, &normaliser).unwrap();
+            EventReader::mailed(&event, &observation, received_at).unwrap().at
+        };
+        assert_eq!(at(1_770_000_000 - 86_400), 1_770_000_000 - 86_400);
+        assert_eq!(at(1_770_000_000 + 20 * 86_400), 1_770_000_000);
     }
 }
