@@ -136,6 +136,9 @@ impl ClickHouse {
             "http://host:8123 or https://host:8443",
         )?;
         identifier("clickhouse.database", &self.database)?;
+        if ["system", "information_schema"].iter().any(|taken| self.database.eq_ignore_ascii_case(taken)) {
+            return Err(ConfigError::value("clickhouse.database", &self.database, "this is the server's own: name another"));
+        }
         if let Some(cluster) = &self.cluster {
             identifier("clickhouse.cluster", cluster)?;
         }

@@ -14,8 +14,8 @@ use super::tables::{Table, Unreadable};
 /// A batch is closed at this many records, encoded bytes, or the age of its [`Table::AGE`]. One insert of this size is one block.
 const RECORDS: usize = 50_000;
 pub(super) const BYTES: usize = 4 * 1024 * 1024;
-/// A replay over years must stay below what one insert may touch: by default 100 partitions of the table, each a day or a month.
-const DAYS: usize = 60;
+/// A batch is closed at so many partitions of its table, too: each becomes a file of the server's.
+const PARTITIONS: usize = 60;
 
 /// A row's place in the log, where its bytes end, and from when its retention counts.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Filling {
     /// Offsets of records that make no row.
     rowless: Vec<i64>,
     malformed: Vec<(Record, &'static str)>,
-    days: BTreeSet<i64>,
+    partitions: BTreeSet<i64>,
     bytes: usize,
     oldest: Option<i64>,
     /// When its first record came.
@@ -56,7 +56,7 @@ impl Filling {
             rows: Vec::new(),
             rowless: Vec::new(),
             malformed: Vec::new(),
-            days: BTreeSet::new(),
+            partitions: BTreeSet::new(),
             bytes: 0,
             oldest: None,
             since: now,
@@ -68,7 +68,7 @@ impl Filling {
         let (offset, timestamp) = (record.offset, record.timestamp);
         match table.add(&record, self.epoch, &mut self.block) {
             Ok(Some(added)) => {
-                self.days.insert(added.day);
+                self.partitions.insert(added.partition);
                 let end = self.block.bytes().len();
                 self.bytes += size_of::<Row>() + added.identity.as_ref().map_or(0, String::len);
                 self.rows.push(Row { offset, end, kept_from: added.kept_from, identity: added.identity });
@@ -106,7 +106,7 @@ impl Filling {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.records as usize >= RECORDS || self.size() >= BYTES || self.days.len() >= DAYS
+        self.records as usize >= RECORDS || self.size() >= BYTES || self.partitions.len() >= PARTITIONS
     }
 
     pub(super) fn is_due(&self, now: Instant, age: Duration) -> bool {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_closes_by_records_bytes_age_or_days() {
+    fn a_batch_closes_by_records_bytes_age_or_partitions() {
         let mut filling = filled(&RawEvents, [record(7, b"{}"), record(9, b"{}")]).unwrap();
         let age = RawEvents::AGE;
         assert!(!filling.is_due(filling.since + age / 2, age) && filling.is_due(filling.since + age, age));
@@ -272,7 +272,7 @@ mod tests {
 
         let daily = |days: i64| (0..days).map(|day| Record { timestamp: day * 86_400_000, ..record(day, b"{}") });
         assert!(!filled(&RawEvents, daily(59)).unwrap().is_full());
-        assert!(filled(&RawEvents, daily(60)).unwrap().is_full(), "an insert may touch a hundred partitions of the table");
+        assert!(filled(&RawEvents, daily(60)).unwrap().is_full(), "each is a file of the server's");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use prometheus::{HistogramVec, IntCounterVec};
 use tokio_util::sync::CancellationToken;
 
 use super::client;
+use super::failure::describe;
 use super::migrate::target;
 
 /// A row bears the time at which its insert began; so much later it is seen, or its sender has given it up and sends it again.
@@ -62,7 +63,8 @@ impl Rollups {
                 Some(Ok(())) => self.runs.with_label_values(&[job, "ok"]).inc(),
                 Some(Err(error)) => {
                     self.runs.with_label_values(&[job, "failed"]).inc();
-                    tracing::warn!(job, %error, "a rollup failed; views stay right and become slower");
+                    let error = describe(&error);
+                    tracing::warn!(job, error, "a rollup failed; views stay right and become slower");
                 }
             }
         }

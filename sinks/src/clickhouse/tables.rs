@@ -65,8 +65,8 @@ pub(super) enum Identity {
 /// What is known of a row that was added.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Added {
-    /// Its day, in days since 1970: the table's partitions are days or months of it.
-    pub(super) day: i64,
+    /// Tells the table's partitions apart, or finer: an insert may touch only so many.
+    pub(super) partition: i64,
     /// Unix milliseconds from which its retention counts.
     pub(super) kept_from: i64,
     /// Its identity as SQL, unless that is its place.
@@ -75,11 +75,24 @@ pub(super) struct Added {
 
 impl Added {
     fn at(millis: i64) -> Self {
-        Self { day: millis.div_euclid(1_000 * DAY_SECONDS), kept_from: millis, identity: None }
+        Self { partition: millis.div_euclid(1_000 * DAY_SECONDS), kept_from: millis, identity: None }
     }
 }
 
 const DAY_SECONDS: i64 = 86_400;
+
+/// The partition of `message_outcomes` for an id, as the table itself has it: twelve days of a ULID's time, one for all other ids.
+fn outcome_partition(event_id: &str) -> i64 {
+    const LETTERS: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    const OTHER: i64 = 1024;
+    let digit = |byte: &u8| LETTERS.iter().position(|letter| letter == byte).and_then(|digit| i64::try_from(digit).ok());
+    match event_id.as_bytes() {
+        [b'0', b'1', high, low, rest @ ..] if rest.len() == 22 && rest.iter().all(|byte| digit(byte).is_some()) => {
+            digit(high).zip(digit(low)).map_or(OTHER, |(high, low)| high * 32 + low)
+        }
+        _ => OTHER,
+    }
+}
 
 /// `(workspace, event_id)` as SQL.
 pub(super) fn literal(workspace: &str, event_id: &str) -> String {
@@ -158,7 +171,7 @@ impl Table for Outcomes {
         let row = self.0.outcome(body, &received, &position(record), epoch).map_err(|_| Unreadable::Malformed("not_an_event"))?;
         push(block, &row)?;
         let identity = Some(literal(&row.workspace, &row.event_id));
-        Ok(Some(Added { day: i64::from(row.timestamp) / DAY_SECONDS, kept_from: row.received_at, identity }))
+        Ok(Some(Added { partition: outcome_partition(&row.event_id), kept_from: row.received_at, identity }))
     }
 }
 
@@ -340,5 +353,17 @@ mod tests {
         let config = ClickHouse { tables: vec!["message_outcomes".into(), "raw_events".into()], ..ClickHouse::default() };
         assert_eq!(topics(&Topics::new("a"), &config), ["a.dead", "a.raw"]);
         assert_eq!(topics(&Topics::new("a"), &ClickHouse::default()), ["a.dead", "a.profiles", "a.raw", "a.track-calls"]);
+    }
+
+    /// Beside `slice` and `PARTITION BY` in 0001_tables.sql; an end-to-end test counts the partitions of a table.
+    #[test]
+    fn outcomes_are_in_partitions_by_the_time_of_their_id() {
+        assert_eq!(outcome_partition("01KGE3M7ZHG2BB1R6R81W518FM"), 19 * 32 + 16);
+        assert_eq!(outcome_partition("01ZZZZZZZZZZZZZZZZZZZZZZZZ"), 1023);
+        for other in
+            ["", "e", "01KGE3M7ZHG2BB1R6R81W518F", "11KGE3M7ZHG2BB1R6R81W518FM", "01kge3m7zhg2bb1r6r81w518fm", "01KGE3M7ZHG2BB1R6R81W518FI"]
+        {
+            assert_eq!(outcome_partition(other), 1024, "{other}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use aftersend_pipeline::record::Record;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
+use aftersend_schemas::headers::STAGE;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::{OnceCell, Semaphore};
@@ -366,7 +367,19 @@ impl<T: Table> Writer<T> {
     }
 
     async fn give_up(&self, record: &Record, reason: &str, error: &str) {
-        self.dead.write(record, &format!("sink.clickhouse.{}", T::NAME), reason, error).await;
+        let stage = format!("sink.clickhouse.{}", T::NAME);
+        // A dead letter of our own that is refused again would be written for ever: it stays in `dead`, where it is read from.
+        if record.headers().any(|(name, value)| name == STAGE && value == stage.as_bytes()) {
+            tracing::error!(
+                table = T::NAME,
+                partition = record.partition,
+                offset = record.offset,
+                reason,
+                "a dead letter is in no table: it stays in its topic for as long as that keeps it"
+            );
+            return;
+        }
+        self.dead.write(record, &stage, reason, error).await;
     }
 }
 

@@ -43,3 +43,62 @@ async fn rows_that_clickhouse_refuses_are_found_among_the_others_and_only_they_g
     assert_eq!(setup.metric(Service::ClickHouse, "aftersend_clickhouse_stopped_partitions").await?, 0.0);
     setup.finish().await
 }
+
+/// The table's partitions go by the time in an id, whatever the event's own time is.
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_of_hundreds_of_times_at_once_hold_nothing_up() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    let (producer, raw) = (producer(&setup)?, setup.topics().raw());
+    let letters: Vec<char> = "0123456789ABCDEFGHJKMNPQRSTVWXYZ".chars().collect();
+    for number in 0..400 {
+        let id = format!("01{}{}{number:022}", letters[number % 32], letters[number / 32]);
+        let body = format!(
+            r#"{{"event_id":"{id}","object_type":"email","metric":"delivered","timestamp":1770000000,"data":{{"customer_id":"u","delivery_id":"d{number}"}}}}"#
+        );
+        produce(&producer, &raw, Some(0), "u", body.as_bytes()).await?;
+    }
+    setup.start(Service::ClickHouse).await?;
+    eventually(Duration::from_secs(60), async || {
+        let rows = setup.count("SELECT count() FROM message_outcomes").await?;
+        ensure!(rows == 400, "{rows} rows");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(setup.count("SELECT uniqExact(intDiv(slice, 1024)) FROM message_outcomes").await?, 400);
+    assert_eq!(
+        setup.metric(Service::ClickHouse, "aftersend_clickhouse_inserts_total{result=\"failed\",table=\"message_outcomes\"").await?,
+        0.0
+    );
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_its_table_refuses_is_written_once_more_and_not_for_ever() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    setup.database().query("ALTER TABLE dead_letters ADD CONSTRAINT five CHECK length(payload) != 5").execute().await?;
+    let (producer, raw) = (producer(&setup)?, setup.topics().raw());
+    // None of them is an event, so each becomes a dead letter of `message_outcomes`.
+    for body in ["abcde", "abcdef"] {
+        produce(&producer, &raw, Some(0), "u", body.as_bytes()).await?;
+    }
+    setup.start(Service::ClickHouse).await?;
+    let refused = "aftersend_clickhouse_unreadable_records_total{reason=\"refused_by_clickhouse\",table=\"dead_letters\"";
+    eventually(Duration::from_secs(60), async || {
+        let (refused, rows) = (setup.metric(Service::ClickHouse, refused).await?, setup.count("SELECT count() FROM dead_letters").await?);
+        ensure!(refused == 2.0 && rows == 1, "{refused} refused, {rows} rows");
+        Ok(())
+    })
+    .await?;
+    // Behind everything that was given up.
+    produce(&producer, &raw, Some(0), "u", b"abcdefg").await?;
+    eventually(Duration::from_secs(60), async || {
+        let rows = setup.count("SELECT count() FROM dead_letters").await?;
+        ensure!(rows == 2, "{rows} rows");
+        Ok(())
+    })
+    .await?;
+    let (config, dead) = (setup.config.clone(), setup.topics().dead());
+    let dead = tokio::task::spawn_blocking(move || read_topic(&config, &dead)).await??;
+    assert_eq!(dead.len(), 4, "three, and the refused one once more");
+    setup.finish().await
+}
