@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use aftersend_pipeline::telemetry;
+use aftersend_schemas::bounce::CHANNELS;
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// What happens after you press send: Customer.io's reporting webhooks, kept in Kafka, turned into a deliverability score per customer, stored in
@@ -204,7 +206,7 @@ pub struct ClassifyOptions {
     pub json: bool,
     /// Ask only the rules for this channel, as the services do for an event of it. Without it a text is read as mail, and by the rules of the other
     /// channels where none for mail decides
-    #[arg(long, value_parser = ["email", "push", "sms", "whatsapp", "in_app", "slack", "webhook"])]
+    #[arg(long, value_parser = PossibleValuesParser::new(CHANNELS))]
     pub channel: Option<String>,
 }
 

@@ -145,10 +145,12 @@ impl Asked {
                 };
                 self.metrics.allowlist_refreshes.with_label_values(&[result]).inc();
             }
-            let wait = if all_done { self.every } else { backoff.next_delay() };
-            if all_done {
+            let wait = if all_done {
                 backoff = fresh();
-            }
+                self.every
+            } else {
+                backoff.next_delay()
+            };
             tokio::time::sleep(wait).await;
         }
     }

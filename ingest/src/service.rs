@@ -248,14 +248,14 @@ async fn ready_until_taken(
         }
         Ok::<_, IngestError>(())
     };
-    let is_ready = || {
+    let tell_ready = || {
         latch.release();
         tracing::info!(handover = config.ingest.handover.as_ref().map(|path| path.display().to_string()), "ingest is ready");
     };
     if let Some(predecessor) = predecessor {
         ready.await?;
         let offer = offer()?;
-        is_ready();
+        tell_ready();
         // If it has gone by itself there is nobody to send away.
         let _ = predecessor.leave();
         taken(offer.as_ref()).await;
@@ -267,7 +267,7 @@ async fn ready_until_taken(
         result = ready => result?,
         () = &mut taken => return Ok(()),
     }
-    is_ready();
+    tell_ready();
     taken.await;
     Ok(())
 }

@@ -129,10 +129,10 @@ impl<'a> Event<'a> {
     fn has_unusable_id(&self) -> bool {
         let has = |scope, field| self.members.get(scope, field).is_some_and(|value| !value.is_blank());
         let customer_id = || self.text(Field::CustomerId).filter(|text| is_id(text));
-        has(self.payload, Field::CustomerId) && customer_id().is_none()
-            || has(self.identifiers(), Field::Id) && self.identifier(Field::Id).is_none()
-            || has(self.identifiers(), Field::CioId) && self.cio_id().is_none()
-            || has(self.payload, Field::DeliveryId) && self.delivery_id().is_none()
+        customer_id().is_none() && has(self.payload, Field::CustomerId)
+            || self.identifier(Field::Id).is_none() && has(self.identifiers(), Field::Id)
+            || self.cio_id().is_none() && has(self.identifiers(), Field::CioId)
+            || self.delivery_id().is_none() && has(self.payload, Field::DeliveryId)
     }
 
     /// What the provider or Customer.io said; for push, what it said of the first device that failed.

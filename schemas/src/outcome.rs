@@ -177,6 +177,7 @@ impl Normaliser {
         let room = rest.iter().map(|rest| rest.name.len() + rest.value.len() + 8).sum::<usize>();
         let mut metadata = String::with_capacity(room + 2);
         metadata.push('{');
+        let mut renamed: SmallVec<[Cow<'_, str>; 2]> = SmallVec::new();
         for (place, member) in rest.iter().enumerate() {
             let next = rest.get(place + 1).filter(|next| next.name == member.name);
             // Of a repeated name the last counts.
@@ -184,11 +185,13 @@ impl Normaliser {
                 continue;
             }
             let mut name = member.name.clone();
-            // Again where a member is really called `top.name`.
-            while name.len() == member.name.len() && (member.has_twin || next.is_some())
-                || name.len() > member.name.len() && rest.binary_search_by(|other| other.name.cmp(&name)).is_ok()
-            {
-                name = Cow::Owned(["top.", &name].concat());
+            if member.has_twin || next.is_some() {
+                // Again where a member is really called `top.name`, or another was renamed so.
+                let is_taken = |name: &Cow<'_, str>| renamed.contains(name) || rest.binary_search_by(|other| other.name.cmp(name)).is_ok();
+                while is_taken(&name) {
+                    name = Cow::Owned(["top.", &name].concat());
+                }
+                renamed.push(name.clone());
             }
             if metadata.len() > 1 {
                 metadata.push(',');
@@ -396,6 +399,8 @@ mod tests {
             twins,
             r#"{"aftersend_oddities":["undocumented","undated"],"top.top.extra":1,"extra":2,"top.top.href":"a","top.extra":3,"top.href":4}"#
         );
+        let named_alike = metadata(r#"{"event_id":"e","metric":"x","x":1,"top.x":2,"data":{"x":3,"top.x":4}}"#);
+        assert_eq!(named_alike, r#"{"aftersend_oddities":["undocumented","undated"],"top.top.x":2,"top.x":4,"top.top.top.x":1,"x":3}"#);
     }
 
     #[test]

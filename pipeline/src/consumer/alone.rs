@@ -1,14 +1,13 @@
-use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaResult;
 
 use crate::config::Config;
 use crate::kafka::{Complaints, consumer_config};
 
 /// A consumer without a group: partitions are assigned by hand and nothing is ever committed.
-pub(super) fn alone(config: &Config, isolation: &str, name: &str) -> KafkaResult<BaseConsumer<Alone>> {
-    alone_config(config, isolation, name).create_with_context(Alone::default())
+pub(super) fn alone(config: &Config, isolation: &str, name: &str) -> KafkaResult<BaseConsumer<Complaints>> {
+    alone_config(config, isolation, name).create_with_context(Complaints::default())
 }
 
 /// The same, before it is made.
@@ -18,15 +17,3 @@ pub(super) fn alone_config(config: &Config, isolation: &str, name: &str) -> Clie
     client.set("isolation.level", isolation).set("statistics.interval.ms", "0").set("enable.partition.eof", "true");
     client
 }
-
-/// The end of a partition is what is waited for, no error to log.
-#[derive(Default)]
-pub(super) struct Alone(Complaints);
-
-impl ClientContext for Alone {
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.tell(&error, reason);
-    }
-}
-
-impl ConsumerContext for Alone {}

@@ -5,15 +5,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::alone::{Alone, alone_config};
+use super::alone::alone_config;
 use crate::config::Config;
+use crate::kafka::Complaints;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far a group has come in a topic, for somebody outside of it. Every question blocks, for five seconds at most; brokers that do not answer by then
 /// are an error.
 pub struct Progress {
-    consumer: BaseConsumer<Alone>,
+    consumer: BaseConsumer<Complaints>,
     topic: String,
 }
 
@@ -22,7 +23,7 @@ impl Progress {
     pub fn new(config: &Config, name: &str, group: &str, topic: &str) -> KafkaResult<Self> {
         let mut client = alone_config(config, "read_committed", name);
         client.set("group.id", group);
-        Ok(Self { consumer: client.create_with_context(Alone::default())?, topic: topic.to_owned() })
+        Ok(Self { consumer: client.create_with_context(Complaints::default())?, topic: topic.to_owned() })
     }
 
     /// The first offset that a partition still holds, and the one behind its last record.

@@ -7,8 +7,9 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Partition;
-use super::alone::{Alone, alone_config};
+use super::alone::alone_config;
 use crate::config::Config;
+use crate::kafka::Complaints;
 use crate::record::Record;
 
 /// No progress for so long is an error.
@@ -16,7 +17,7 @@ const STALL: Duration = Duration::from_secs(20);
 
 /// Reads records again by their offsets, outside of any group.
 pub struct RangeReader {
-    consumer: BaseConsumer<Alone>,
+    consumer: BaseConsumer<Complaints>,
 }
 
 impl RangeReader {
@@ -24,7 +25,7 @@ impl RangeReader {
     pub fn new(config: &Config) -> KafkaResult<Self> {
         let mut client = alone_config(config, "read_committed", "range");
         client.set("queued.max.messages.kbytes", "4096");
-        Ok(Self { consumer: client.create_with_context(Alone::default())? })
+        Ok(Self { consumer: client.create_with_context(Complaints::default())? })
     }
 
     /// The committed records from `first` to `last` that the log still holds, in order. Blocks.

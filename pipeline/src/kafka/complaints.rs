@@ -2,13 +2,16 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 /// One line so often for each kind.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// What a client complains of, on its way to the log: while no broker answers that is several times a second.
+/// What a client complains of, on its way to the log: while no broker answers that is several times a second. The whole context of a consumer that has no
+/// group.
 #[derive(Debug, Default)]
 pub struct Complaints(Mutex<HashMap<Option<i32>, Told>>);
 
@@ -47,6 +50,14 @@ impl Complaints {
         }
     }
 }
+
+impl ClientContext for Complaints {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.tell(&error, reason);
+    }
+}
+
+impl ConsumerContext for Complaints {}
 
 #[cfg(test)]
 mod tests {

@@ -11,8 +11,8 @@ use super::spec::{RuleFile, RuleSpec, Stage};
 /// Match state is a fixed array of bits, so that classifying allocates nothing.
 pub(super) const MAX_RULES: usize = 1024;
 
-/// Channels by bit; a name not listed has the last bit.
-const CHANNELS: [&str; 7] = ["email", "push", "sms", "whatsapp", "in_app", "slack", "webhook"];
+/// Channels that rules can name, by bit; a name not listed has the last bit.
+pub const CHANNELS: [&str; 7] = ["email", "push", "sms", "whatsapp", "in_app", "slack", "webhook"];
 const OTHER_CHANNEL: u8 = 1 << 7;
 
 /// Mail: what a text of unknown channel is read as first.

@@ -33,6 +33,7 @@ mod tests;
 
 pub use class::{BounceClass, UnknownClass};
 pub use classify::{HEAD_BYTES, HEAD_ONLY_CONFIDENCE, UNMATCHED, Verdict, VerdictLine};
+pub use compile::CHANNELS;
 pub use error::TableError;
 pub use spec::{RuleSpec, Stage};
 pub use table::Table;

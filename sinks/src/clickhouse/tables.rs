@@ -85,9 +85,10 @@ const DAY_SECONDS: i64 = 86_400;
 fn outcome_partition(event_id: &str) -> i64 {
     const LETTERS: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     const OTHER: i64 = 1024;
+    let is_letter = |byte: &u8| matches!(byte, b'0'..=b'9' | b'A'..=b'H' | b'J' | b'K' | b'M' | b'N' | b'P'..=b'T' | b'V'..=b'Z');
     let digit = |byte: &u8| LETTERS.iter().position(|letter| letter == byte).and_then(|digit| i64::try_from(digit).ok());
     match event_id.as_bytes() {
-        [b'0', b'1', high, low, rest @ ..] if rest.len() == 22 && rest.iter().all(|byte| digit(byte).is_some()) => {
+        [b'0', b'1', high, low, rest @ ..] if rest.len() == 22 && rest.iter().all(is_letter) => {
             digit(high).zip(digit(low)).map_or(OTHER, |(high, low)| high * 32 + low)
         }
         _ => OTHER,

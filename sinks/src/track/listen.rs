@@ -10,9 +10,9 @@ use aftersend_schemas::DecodeError;
 use aftersend_schemas::brake::{BrakeEntry, BrakeRelease};
 use aftersend_schemas::operator::OperatorRecord;
 use aftersend_schemas::topics::{PARTITIONS, Topics};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
 const WAITING: usize = 4_096;
@@ -45,7 +45,7 @@ impl Listener {
         // No group: partitions are assigned by hand and nothing is committed.
         client.remove("group.instance.id");
         client.set("enable.partition.eof", "true").set("statistics.interval.ms", "0");
-        let consumer: BaseConsumer<Quiet> = client.create_with_context(Quiet::default())?;
+        let consumer: BaseConsumer<Complaints> = client.create_with_context(Complaints::default())?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topics.track_brake(), 0, Offset::Beginning)?;
         for partition in 0..PARTITIONS {
@@ -74,7 +74,7 @@ impl Drop for Listener {
     }
 }
 
-fn listen(consumer: &BaseConsumer<Quiet>, brake: &str, partitions: usize, heard: &mpsc::Sender<Heard>, stop: &AtomicBool) {
+fn listen(consumer: &BaseConsumer<Complaints>, brake: &str, partitions: usize, heard: &mpsc::Sender<Heard>, stop: &AtomicBool) {
     let mut ends = 0;
     while !stop.load(Ordering::Relaxed) {
         let next = match consumer.poll(Duration::from_millis(100)) {
@@ -120,15 +120,3 @@ fn listen(consumer: &BaseConsumer<Quiet>, brake: &str, partitions: usize, heard:
 fn is_release(key: &[u8]) -> bool {
     std::str::from_utf8(key).is_ok_and(|key| BrakeRelease::workspace_of(key).is_some())
 }
-
-/// The end of a partition is no error to log.
-#[derive(Default)]
-struct Quiet(Complaints);
-
-impl ClientContext for Quiet {
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.tell(&error, reason);
-    }
-}
-
-impl ConsumerContext for Quiet {}

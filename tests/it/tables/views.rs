@@ -15,9 +15,7 @@ use super::naive::{DAY, Event, HOUR, Row, beta_above, current, delivery, group, 
 /// and then, merged now and then: whatever was stored, the views say what one gets by going through the rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn views_are_right_under_duplicates_epochs_disorder_and_late_rows() -> anyhow::Result<()> {
-    let seed = std::env::var("VIEWS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| unix_millis().cast_unsigned());
-    say(seed);
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = random();
     let database = Database::new().await?;
     let rollups = Rollups::new(&database.config, &Metrics::new());
     let now = unix_millis().cast_unsigned() / 1000;
@@ -79,9 +77,7 @@ struct Sizes {
 /// From nothing to a hundred thousand of each, with and without deliveries, near the limits and far from them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_probabilities_of_the_funnel_are_right_for_campaigns_of_every_size() -> anyhow::Result<()> {
-    let seed = std::env::var("VIEWS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| unix_millis().cast_unsigned());
-    say(seed);
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = random();
     let database = Database::new().await?;
     let now = unix_millis().cast_unsigned() / 1000;
     let (from, until) = (hour(now - DAY), hour(now) + 3600);
@@ -137,9 +133,12 @@ async fn the_probabilities_of_the_funnel_are_right_for_campaigns_of_every_size()
     database.finish().await
 }
 
+/// Another one in each run; `VIEWS_SEED` repeats one.
 #[expect(clippy::print_stdout, reason = "what repeats a failure")]
-fn say(seed: u64) {
+fn random() -> StdRng {
+    let seed = std::env::var("VIEWS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| unix_millis().cast_unsigned());
     println!("VIEWS_SEED={seed}");
+    StdRng::seed_from_u64(seed)
 }
 
 async fn insert(database: &Database, rows: &[Row], clock: i64, first: usize) -> anyhow::Result<()> {
