@@ -202,7 +202,7 @@ start_kafka() {
   } >"$KAFKA/server.properties"
   check_data_version kafka "$(kafka_version)"
   format_kafka
-  kafka_java log4j2.properties -Xms128m -Xmx512m -Djava.awt.headless=true kafka.Kafka "$KAFKA/server.properties"
+  kafka_java log4j2.properties -Xms128m -Xmx512m -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true kafka.Kafka "$KAFKA/server.properties"
   detached "$KAFKA/log/server.out" "${KAFKA_COMMAND[@]}"
   remember kafka $!
   STARTED+=(kafka)
@@ -311,6 +311,15 @@ start_services() {
   printf '%s\n' "KAFKA_BROKERS=$KAFKA_BROKERS" "CLICKHOUSE_URL=$CLICKHOUSE_URL" >"$LOCAL/env"
   exec 9>&-
   export KAFKA_BROKERS CLICKHOUSE_URL
+}
+
+# What the services that this process has started had to complain of, and whether they are still there: after COMMAND has failed it may be their fault.
+tell_troubles() {
+  local name
+  for name in "${STARTED[@]+"${STARTED[@]}"}"; do
+    if running_pid "$name" >/dev/null; then say "$name: still runs"; else say "$name: is gone"; fi
+    grep -hE ' (WARN|ERROR|FATAL) |Error' "$LOCAL/$name/log/server.log" "$LOCAL/$name/log/server.out" 2>/dev/null | cut -c 1-300 | tail -n 10
+  done
 }
 
 # Stops what this process has started, and nothing else.

@@ -10,6 +10,7 @@ finish() {
   local status=$?
   trap '' INT TERM HUP # the cleaning up has to end
   trap - EXIT
+  if ((status != 0 && status < 128)); then tell_troubles >&2; fi
   stop_started
   exit "$status"
 }

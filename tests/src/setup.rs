@@ -7,11 +7,15 @@ use std::time::Duration;
 use aftersend::demo::track_api::{API_KEY, SITE_ID, TrackApi};
 use aftersend::traffic::Sender;
 use aftersend_pipeline::config::Config;
+use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::topics::Topics;
 use aftersend_sinks::clickhouse::client;
 use anyhow::{Context as _, bail};
 use clickhouse::Client;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::types::RDKafkaErrorCode;
 
 use crate::ports::free_address;
 use crate::process::{Process, binary};
@@ -313,9 +317,18 @@ signing_keys = "{SIGNING_KEY}"
         Topics::new(&self.config.kafka.topic_prefix)
     }
 
-    /// Stops what runs, and drops the database.
+    /// Stops what runs, and drops the topics and the database: hundreds of topics more make a small broker slow.
     pub async fn finish(mut self) -> anyhow::Result<()> {
         self.stop_all().await?;
+        let topics: Vec<String> = self.topics().specs(1).into_iter().map(|spec| spec.name).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let admin: AdminClient<DefaultClientContext> = producer_config(&self.config, "test", 10_000).create()?;
+        for deleted in admin.delete_topics(&topics, &AdminOptions::new()).await? {
+            match deleted {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((topic, code)) => bail!("cannot delete {topic}: {code}"),
+            }
+        }
         let drop = format!("DROP DATABASE IF EXISTS {} SYNC", self.config.clickhouse.database);
         self.database().with_database("default").query_raw(&drop).execute().await?;
         self.track_api.stop().await;

@@ -64,6 +64,16 @@ pub enum TopicError {
         /// See [`Config::max_record_bytes`].
         needed: usize,
     },
+    /// There are fewer brokers than it has to have replicas.
+    #[error(
+        "cannot create topic {topic} with {replicas} replica(s): fewer brokers are alive; start them, or set kafka.allow_single_replica = true for a local broker"
+    )]
+    Brokers {
+        /// Its name.
+        topic: String,
+        /// As `kafka.allow_single_replica` asks for.
+        replicas: i32,
+    },
     /// The broker refused to create it.
     #[error("cannot create topic {topic}: {code}")]
     Create {
@@ -101,14 +111,25 @@ pub async fn create_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<S
         })
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
-    let results = admin.create_topics(&new, &options).await.map_err(|source| unreachable(config, source))?;
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
+    let deadline = Instant::now() + TIMEOUT;
     let mut created = Vec::new();
-    for result in results {
-        match result {
-            Ok(name) => created.push(name),
-            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((topic, code)) => return Err(TopicError::Create { topic, code }),
+    'again: loop {
+        for result in admin.create_topics(&new, &options).await.map_err(|source| unreachable(config, source))? {
+            match result {
+                Ok(name) => created.push(name),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                // Brokers that have only just started do not count yet.
+                Err((_, RDKafkaErrorCode::InvalidReplicationFactor)) if Instant::now() < deadline => {
+                    tracing::warn!(replicas, "fewer brokers are alive than a topic needs: waiting for more");
+                    tokio::time::sleep(backoff.next_delay()).await;
+                    continue 'again;
+                }
+                Err((topic, RDKafkaErrorCode::InvalidReplicationFactor)) => return Err(TopicError::Brokers { topic, replicas }),
+                Err((topic, code)) => return Err(TopicError::Create { topic, code }),
+            }
         }
+        break;
     }
     known_everywhere(config, &created).await?;
     Ok(created)
