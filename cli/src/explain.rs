@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use aftersend_pipeline::config::Config;
 use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_processor::fold::State;
-use aftersend_processor::providers::{Standings, Window, WindowKey};
+use aftersend_processor::providers::Standings;
 use aftersend_processor::score::{Explanation, Policies};
 use aftersend_schemas::identity::{Namespace, Person};
-use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::profile::{Evaluation, ProfileRecord};
 use aftersend_schemas::topics::{PARTITIONS, Topics};
 use anyhow::Context as _;
 
@@ -36,10 +36,8 @@ pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()
             }
         })?;
         restore_partitions(&config, &topics.providers(), &partitions, |record| {
-            let Some((key, value)) = WindowKey::decode(&record.key).zip(record.value.as_deref()) else { return };
-            match Window::decode(value) {
-                Ok(window) => standings.merge(&key, &window),
-                Err(error) => unreadable = Some(error),
+            if let Err(error) = standings.read(&record.key, record.value.as_deref()) {
+                unreadable = Some(error);
             }
         })?;
         if let Some(error) = unreadable {
@@ -66,27 +64,35 @@ fn person(text: &str) -> Person {
 
 fn text(person: &Person, explanation: &Explanation) -> String {
     let evaluation = &explanation.evaluation;
-    let yes = |flag| if flag { "yes" } else { "no" };
     let mut lines = vec![format!("{person}: {} {}", evaluation.score, evaluation.state.as_str()), format!("  {}", explanation.reason)];
     let part = |points: i32, name: &str, evidence: &str| format!("  {:+6.1} {name:<10} {evidence}", f64::from(points) / 10.0);
     lines.extend(explanation.contributions.iter().map(|of| part(of.tenths, &of.name, &of.evidence)));
-    lines.push(format!(
-        "  promotional {}, transactional {}, cadence {}, channel {} ({})",
-        yes(evaluation.email_promotional_ok),
-        yes(evaluation.email_transactional_ok),
-        evaluation.email_cadence.as_str(),
-        evaluation.best_channel.map_or("none", |channel| channel.as_str()),
-        evaluation.best_channel_reason.as_str(),
-    ));
+    let advice_now = advice(evaluation);
+    lines.push(format!("  {}", advice_now.join(", ")));
     lines.push(match &explanation.next {
         Some(next) => {
             let at = jiff::Timestamp::from_second(next.at).map(|at| at.to_string()).unwrap_or_default();
-            format!("  if nothing happens: {} {} from {at} on ({})", next.score, next.state.as_str(), next.reason)
+            let then = &next.evaluation;
+            let other: Vec<String> = advice(then).into_iter().filter(|one| !advice_now.contains(one)).collect();
+            let other = if other.is_empty() { String::new() } else { format!(", {}", other.join(", ")) };
+            format!("  if nothing happens: {} {}{other} from {at} on ({})", then.score, then.state.as_str(), next.reason)
         }
         None => "  if nothing happens: it stays so".to_owned(),
     });
     lines.push(format!("  policy {}", explanation.policy_version));
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// What may be sent, how often, and where.
+fn advice(evaluation: &Evaluation) -> [String; 4] {
+    let yes = |flag| if flag { "yes" } else { "no" };
+    let channel = evaluation.best_channel.map_or("none", |channel| channel.as_str());
+    [
+        format!("promotional {}", yes(evaluation.email_promotional_ok)),
+        format!("transactional {}", yes(evaluation.email_transactional_ok)),
+        format!("cadence {}", evaluation.email_cadence.as_str()),
+        format!("channel {channel} ({})", evaluation.best_channel_reason.as_str()),
+    ]
 }
 
 #[cfg(test)]
@@ -116,6 +122,7 @@ mod tests {
         assert_eq!(lines[1], "  13 mails delivered in 90 days and no click for over 90 days");
         assert_eq!(lines[2], "   +45.0 validity   0 soft bounce days since mail last got through, weight 0.00");
         assert_eq!(lines[5], "  promotional no, transactional yes, cadence stop, channel none (none_reached)");
-        assert!(lines[6].starts_with("  if nothing happens: ") && lines[6].contains(" healthy from 2026-"), "{}", lines[6]);
+        assert!(lines[6].starts_with("  if nothing happens: ") && lines[6].contains(" healthy, promotional yes, cadence "), "{}", lines[6]);
+        assert!(!lines[6].contains("transactional") && lines[6].contains(" from 2026-"), "what stays as it is: {}", lines[6]);
     }
 }

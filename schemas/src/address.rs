@@ -6,10 +6,10 @@ use crate::json::trim;
 
 mod escape;
 mod mask;
-mod provider_id;
+mod provider;
 
 pub use mask::{MASK, mask, mask_json};
-pub use provider_id::ProviderId;
+pub use provider::{ProviderId, provider};
 
 /// An address in the form under which it is compared: trimmed, lower case, its domain in ASCII (Punycode).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,11 +58,6 @@ impl Address {
     pub fn into_domain(mut self) -> String {
         self.text.drain(..=self.at);
         self.text
-    }
-
-    /// The group of domains that one mailbox provider serves; `other` for everyone else.
-    pub fn provider(&self) -> &'static str {
-        provider(self.domain())
     }
 }
 
@@ -122,34 +117,6 @@ fn ascii_domain(domain: &str) -> Option<Cow<'_, str>> {
     let is_literal = ascii.starts_with('[');
     let may_stand = |byte: u8| OF_DOMAINS[usize::from(byte)] || is_literal && matches!(byte, b'[' | b']' | b':');
     (!ascii.is_empty() && ascii.len() <= DOMAIN_BYTES && ascii.bytes().all(may_stand)).then_some(ascii)
-}
-
-/// The mailbox provider behind a domain, by the shipped table.
-pub fn provider(domain: &str) -> &'static str {
-    /// A provider, its exact domains, and the first labels under which it has one domain per country.
-    type Provider = (&'static str, &'static [&'static str], &'static [&'static str]);
-    const PROVIDERS: &[Provider] = &[
-        ("google", &["gmail.com", "googlemail.com", "google.com"], &[]),
-        ("microsoft", &["msn.com", "passport.com"], &["outlook", "hotmail", "live"]),
-        // Another company, with servers of its own.
-        ("yahoo_japan", &["yahoo.co.jp", "ymail.ne.jp"], &[]),
-        ("yahoo", &["ymail.com", "rocketmail.com", "aol.com", "aim.com", "verizon.net"], &["yahoo", "aol"]),
-        ("apple", &["icloud.com", "me.com", "mac.com", "privaterelay.appleid.com"], &[]),
-        ("proton", &["protonmail.com", "proton.me", "pm.me", "protonmail.ch"], &[]),
-        ("gmx", &["web.de", "mail.com", "1und1.de"], &["gmx"]),
-        ("telekom", &["t-online.de", "magenta.de"], &[]),
-        ("orange", &["orange.fr", "wanadoo.fr"], &[]),
-        ("comcast", &["comcast.net", "xfinity.com"], &[]),
-        ("yandex", &["ya.ru"], &["yandex"]),
-        ("mailru", &["mail.ru", "bk.ru", "list.ru", "inbox.ru", "internet.ru"], &[]),
-        ("netease", &["163.com", "126.com", "yeah.net"], &[]),
-        ("tencent", &["qq.com", "foxmail.com"], &[]),
-    ];
-    let first_label = domain.split_once('.').filter(|(_, rest)| rest.len() <= 6).map(|(label, _)| label);
-    PROVIDERS
-        .iter()
-        .find(|(_, domains, families)| domains.contains(&domain) || first_label.is_some_and(|label| families.contains(&label)))
-        .map_or("other", |(name, _, _)| name)
 }
 
 #[cfg(test)]

@@ -2,49 +2,53 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::ProviderId;
 
+use super::quarantine::{BOUNCES, Quarantine, QuarantineKey, QuarantineRecord, Quarantines, USUAL, difference, quarantines};
 use super::window::{BUCKET, Mailed, Window, WindowKey};
 use crate::score::Standing;
 
 /// Seconds after a hard bounce at which its window is taken to be complete: shorter than any hold before something irreversible.
 pub const SETTLE: i64 = 600;
-/// Hard bounces in two windows without which nobody is in quarantine.
-const BOUNCES: f64 = 30.0;
-/// Share of the mail that must have bounced, and how many times more than usual.
-const RATE: f64 = 0.05;
-const LEAP: f64 = 8.0;
-/// Share of the bounces with one text.
-const ONE_TEXT: f64 = 0.7;
-/// It ends after so many calm windows, an hour: below twice the usual rate, and below half of the rate that opens one.
-const CALM_WINDOWS: u32 = 3600 / BUCKET;
-const CALM_LEAP: f64 = 2.0;
-/// What is usual is the median of so many seconds before.
-const USUAL: u32 = 7 * 86_400;
+/// Quarantines that began so many seconds before the newest window of their workspace stay as they are: until then their windows have a whole week before
+/// them.
+const OPEN_FOR: u32 = 86_400;
 /// Windows older than this, seen from the newest, are forgotten.
-const KEEP: u32 = 8 * 86_400;
+const KEEP: u32 = USUAL + OPEN_FOR;
 
 /// The windows of one provider in one workspace, and what follows from them.
 #[derive(Debug, Default)]
 struct Provider {
     windows: BTreeMap<u32, Window>,
-    /// Unix seconds within which hard bounces are not to be believed.
-    quarantines: Vec<Range<u32>>,
+    /// When hard bounces are not to be believed.
+    quarantines: Quarantines,
+    /// Read from their topic since the last were worked out; nothing for one that never was.
+    recalled: BTreeMap<u32, Option<Quarantine>>,
     /// Windows have changed since the quarantines were worked out.
     is_stale: bool,
 }
 
 impl Provider {
     /// False for most providers always: they never come near a quarantine.
-    fn may_change(&self, start: u32) -> bool {
+    fn may_change(&self, start: u32, settled: u32) -> bool {
         let around = self.windows.range(start.saturating_sub(BUCKET)..=start.saturating_add(BUCKET));
-        !self.quarantines.is_empty() || around.map(|(_, window)| window.hard()).sum::<f64>() >= BOUNCES
+        let is_open = self.quarantines.last_key_value().is_some_and(|(_, last)| last.until > settled);
+        start >= settled && (is_open || around.map(|(_, window)| window.hard()).sum::<f64>() >= BOUNCES)
     }
 
     /// The seconds that stand differently, and whether in quarantine now.
-    fn settle(&mut self) -> Option<(Range<u32>, bool)> {
+    fn settle(&mut self, settled: u32) -> Option<(Range<u32>, bool)> {
         self.is_stale = false;
-        let before = std::mem::replace(&mut self.quarantines, quarantines(&self.windows));
+        let mut known = self.quarantines.clone();
+        for (start, recalled) in std::mem::take(&mut self.recalled) {
+            match recalled {
+                Some(quarantine) => known.insert(start, quarantine),
+                None => known.remove(&start),
+            };
+        }
+        let found = quarantines(&known, &self.windows, settled);
+        let before = std::mem::replace(&mut self.quarantines, found);
         difference(&before, &self.quarantines)
     }
 
@@ -58,12 +62,31 @@ impl Provider {
     fn newest(&self) -> Option<u32> {
         self.windows.last_key_value().map(|(start, _)| *start)
     }
+
+    fn quarantined(&self, at: u32) -> bool {
+        self.quarantines.range(..=at).next_back().is_some_and(|(_, last)| at < last.until)
+    }
+}
+
+/// The providers of one workspace.
+#[derive(Debug, Default)]
+struct Workspace {
+    providers: HashMap<ProviderId, Provider>,
+    /// The newest window that anybody knew of.
+    newest: u32,
+}
+
+impl Workspace {
+    /// What began before is settled.
+    fn settled(&self) -> u32 {
+        self.newest.saturating_sub(OPEN_FOR)
+    }
 }
 
 /// How everybody's providers stand, as far as is known.
 #[derive(Debug, Default)]
 pub struct Standings {
-    workspaces: HashMap<Arc<str>, HashMap<ProviderId, Provider>>,
+    workspaces: HashMap<Arc<str>, Workspace>,
     /// Whose quarantines are to be worked out.
     stale: Vec<(Arc<str>, ProviderId)>,
 }
@@ -92,11 +115,36 @@ impl Standings {
         self.change(key, |known| known.observe(mailed));
     }
 
+    /// Joins a quarantine as it was written once; nothing is one that was found never to have been.
+    pub fn recall(&mut self, key: &QuarantineKey, record: Option<QuarantineRecord>) {
+        let workspace = self.workspaces.entry(key.workspace.clone()).or_default();
+        workspace.newest = workspace.newest.max(record.map_or(0, |record| record.newest));
+        let provider = workspace.providers.entry(key.provider).or_default();
+        provider.recalled.insert(key.start, record.map(|record| record.quarantine));
+        if !provider.is_stale {
+            provider.is_stale = true;
+            self.stale.push((key.workspace.clone(), key.provider));
+        }
+    }
+
+    /// Joins a record of the topic, a window or a quarantine; what is neither is passed over.
+    pub fn read(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), DecodeError> {
+        if let Some(key) = QuarantineKey::decode(key) {
+            self.recall(&key, value.map(QuarantineRecord::decode).transpose()?);
+        } else if let Some((key, value)) = WindowKey::decode(key).zip(value) {
+            self.merge(&key, &Window::decode(value)?);
+        }
+        Ok(())
+    }
+
     fn change(&mut self, key: &WindowKey, join: impl FnOnce(&mut Window) -> bool) {
-        let provider = self.workspaces.entry(key.workspace.clone()).or_default().entry(key.provider).or_default();
+        let workspace = self.workspaces.entry(key.workspace.clone()).or_default();
+        workspace.newest = workspace.newest.max(key.start);
+        let settled = workspace.settled();
+        let provider = workspace.providers.entry(key.provider).or_default();
         let grew = join(provider.windows.entry(key.start).or_default());
         provider.forget_old();
-        if grew && !provider.is_stale && provider.may_change(key.start) {
+        if grew && !provider.is_stale && provider.may_change(key.start, settled) {
             provider.is_stale = true;
             self.stale.push((key.workspace.clone(), key.provider));
         }
@@ -105,36 +153,53 @@ impl Standings {
     /// Works out the quarantines of everybody whose windows changed: once, however much was joined. What stands differently now.
     pub fn settle(&mut self) -> Vec<Changed> {
         let mut all = Vec::new();
-        for (workspace, id) in std::mem::take(&mut self.stale) {
-            let Some(provider) = self.workspaces.get_mut(&workspace).and_then(|providers| providers.get_mut(&id)) else { continue };
-            if let Some((seconds, open)) = provider.settle() {
-                all.push(Changed { workspace, provider: id, seconds, open });
-            }
+        for (name, id) in std::mem::take(&mut self.stale) {
+            let Some(workspace) = self.workspaces.get_mut(&name) else { continue };
+            let settled = workspace.settled();
+            let changed = workspace.providers.get_mut(&id).and_then(|provider| provider.settle(settled));
+            all.extend(changed.map(|(seconds, open)| Changed { workspace: name, provider: id, seconds, open }));
         }
         all
     }
 
-    /// Drops providers of whom nothing was heard for longer than anything is kept, by the newest window of their workspace. The newest of all.
+    /// Drops providers of whom nothing was heard for longer than windows are kept, by the newest of their workspace, and who never were in quarantine. The
+    /// newest of all.
     pub fn forget_old(&mut self) -> u32 {
-        let newest = |providers: &HashMap<ProviderId, Provider>| providers.values().filter_map(Provider::newest).max().unwrap_or_default();
-        let mut of_all = 0;
-        for providers in self.workspaces.values_mut() {
-            let newest = newest(providers);
-            of_all = of_all.max(newest);
-            providers.retain(|_, provider| provider.newest().is_some_and(|own| own >= newest.saturating_sub(KEEP)));
+        for Workspace { providers, newest } in self.workspaces.values_mut() {
+            let oldest = newest.saturating_sub(KEEP);
+            let is_fresh = |provider: &Provider| provider.is_stale || provider.newest().is_some_and(|own| own >= oldest);
+            providers.retain(|_, provider| !provider.quarantines.is_empty() || is_fresh(provider));
         }
-        of_all
+        self.workspaces.values().map(|workspace| workspace.newest).max().unwrap_or_default()
     }
 
     /// One workspace's view.
     pub fn view<'s>(&'s self, workspace: &str) -> View<'s> {
-        View(self.workspaces.get(workspace))
+        View(self.workspaces.get(workspace).map(|workspace| &workspace.providers))
+    }
+
+    /// All quarantines that are known, as they are to be kept.
+    pub fn records(&self) -> impl Iterator<Item = (QuarantineKey, QuarantineRecord)> {
+        self.workspaces.iter().flat_map(|(name, workspace)| {
+            let record = |quarantine: &Quarantine| QuarantineRecord { quarantine: *quarantine, newest: workspace.newest };
+            workspace.providers.iter().flat_map(move |(id, provider)| {
+                let key = |start: &u32| QuarantineKey { workspace: name.clone(), provider: *id, start: *start };
+                provider.quarantines.iter().map(move |(start, quarantine)| (key(start), record(quarantine)))
+            })
+        })
+    }
+
+    /// One of them.
+    pub fn record(&self, key: &QuarantineKey) -> Option<QuarantineRecord> {
+        let workspace = self.workspaces.get(&key.workspace)?;
+        let quarantine = *workspace.providers.get(&key.provider)?.quarantines.get(&key.start)?;
+        Some(QuarantineRecord { quarantine, newest: workspace.newest })
     }
 
     /// Quarantines that cover a second, over all workspaces.
     pub fn open_at(&self, second: u32) -> usize {
-        let providers = self.workspaces.values().flat_map(HashMap::values);
-        providers.filter(|provider| provider.quarantines.iter().any(|range| range.contains(&second))).count()
+        let providers = self.workspaces.values().flat_map(|workspace| workspace.providers.values());
+        providers.filter(|provider| provider.quarantined(second)).count()
     }
 }
 
@@ -145,74 +210,6 @@ pub struct View<'s>(Option<&'s HashMap<ProviderId, Provider>>);
 impl Standing for View<'_> {
     fn quarantined(&self, provider: ProviderId, at: u32) -> bool {
         let provider = self.0.and_then(|providers| providers.get(&provider));
-        provider.is_some_and(|provider| provider.quarantines.iter().any(|range| range.contains(&at)))
-    }
-}
-
-/// When hard bounces leapt: a function of the windows alone, whenever they came.
-fn quarantines(windows: &BTreeMap<u32, Window>) -> Vec<Range<u32>> {
-    let mut found: Vec<Range<u32>> = Vec::new();
-    let mut usual_before_last = 0.0;
-    for (&start, window) in windows {
-        if let Some(last) = found.last_mut().filter(|last| start < last.end) {
-            if rate(window) >= (CALM_LEAP * usual_before_last).max(RATE / 2.0) {
-                last.end = start.saturating_add(BUCKET * (CALM_WINDOWS + 1));
-            }
-            continue;
-        }
-        let before = start.saturating_sub(BUCKET);
-        let earlier = windows.get(&before);
-        // Exact where it is so small, and two have no more than both.
-        if window.hard() + earlier.map_or(0.0, Window::hard) < BOUNCES {
-            continue;
-        }
-        let mut two = window.clone();
-        if let Some(earlier) = earlier {
-            two.merge(earlier);
-        }
-        let leapt = || rate(&two) >= (LEAP * usual(windows, before)).max(RATE);
-        if two.hard() >= BOUNCES && two.common() >= ONE_TEXT && leapt() {
-            let end = start.saturating_add(BUCKET * (CALM_WINDOWS + 1));
-            match found.last_mut().filter(|last| before < last.end) {
-                Some(last) => last.end = end,
-                None => {
-                    usual_before_last = usual(windows, before);
-                    found.push(before..end);
-                }
-            }
-        }
-    }
-    found
-}
-
-fn rate(window: &Window) -> f64 {
-    if window.mailed() > 0.0 { window.hard() / window.mailed() } else { 0.0 }
-}
-
-/// The median rate of the week before. Windows without a bounce are not written, and count as none.
-fn usual(windows: &BTreeMap<u32, Window>, before: u32) -> f64 {
-    let from = before.saturating_sub(USUAL);
-    let mut rates: Vec<f64> = windows.range(from..before).map(|(_, window)| rate(window)).collect();
-    let all = (USUAL / BUCKET) as usize;
-    let (missing, middle) = (all.saturating_sub(rates.len()), all / 2);
-    if missing > middle {
-        return 0.0;
-    }
-    rates.sort_by(f64::total_cmp);
-    rates.get(middle - missing).copied().unwrap_or_default()
-}
-
-fn difference(before: &[Range<u32>], after: &[Range<u32>]) -> Option<(Range<u32>, bool)> {
-    let surplus = |of: &[Range<u32>], other: &[Range<u32>]| {
-        let changed = of.iter().filter(|range| !other.contains(range));
-        changed.cloned().reduce(|all, range| all.start.min(range.start)..all.end.max(range.end))
-    };
-    match (surplus(after, before), surplus(before, after)) {
-        (Some(seconds), gone) => {
-            let seconds = gone.map_or(seconds.clone(), |gone| gone.start.min(seconds.start)..gone.end.max(seconds.end));
-            Some((seconds, true))
-        }
-        (None, Some(seconds)) => Some((seconds, false)),
-        (None, None) => None,
+        provider.is_some_and(|provider| provider.quarantined(at))
     }
 }

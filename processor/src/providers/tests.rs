@@ -92,12 +92,155 @@ fn many_bounces_for_many_reasons_or_few_bounces_are_believed() {
     assert!(!standings(&few, 12).view("default").quarantined(gmail(), INCIDENT + 10));
 }
 
+const DAY: u32 = 86_400;
+
+/// A mail every five minutes for so many days, `hard` of a hundred bounced with one text: what makes time pass.
+fn quiet(standings: &mut Standings, from: u32, days: u32, hard: u64) {
+    for (n, at) in (from..from + days * DAY).step_by(BUCKET as usize).enumerate() {
+        let n = 1_000_000 + n as u64;
+        let mailed = mail(gmail(), at, n, (n % 100 < hard).then_some("550 5.1.1 User unknown"));
+        standings.observe(&WindowKey::of(&"default".into(), &mailed), &mailed);
+        standings.settle();
+    }
+}
+
+fn known(standings: &Standings) -> Vec<(u32, Quarantine)> {
+    standings.records().map(|(key, record)| (key.start, record.quarantine)).collect()
+}
+
+#[test]
+fn a_quarantine_is_known_for_good_also_by_its_record_alone() {
+    let mut lived = standings(&incident(gmail(), 3), 12);
+    let during = known(&lived);
+    assert_eq!(during.len(), 1);
+    quiet(&mut lived, INCIDENT + 43_200, 30, 3);
+    lived.forget_old();
+    assert_eq!(known(&lived), during);
+
+    let mut told = Standings::default();
+    for (key, record) in lived.records() {
+        told.read(&key.encode(), Some(&record.encode())).unwrap();
+    }
+    assert!(told.settle()[0].open);
+    for second in (INCIDENT - 43_200..INCIDENT + 43_200).step_by(60) {
+        let [one, other] = [&lived, &told].map(|standings| standings.view("default").quarantined(gmail(), second));
+        assert_eq!(one, other, "{second}");
+    }
+    // Read again, with nothing else known of that time.
+    for mailed in incident(gmail(), 3).iter().filter(|mailed| mailed.message % 3 == 0) {
+        told.observe(&WindowKey::of(&"default".into(), mailed), mailed);
+    }
+    assert_eq!((told.settle(), known(&told)), (vec![], during));
+    let (key, _) = told.records().next().unwrap();
+    assert!(WindowKey::decode(&key.encode()).is_none(), "an earlier release passes over it");
+    told.read(&key.encode(), None).unwrap();
+    assert!(!told.settle()[0].open);
+    assert_eq!(known(&told), []);
+}
+
+/// Read again from its beginning while today's windows are known.
+#[test]
+fn a_replay_of_mail_older_than_any_window_finds_the_same_quarantines() {
+    let mails = incident(gmail(), 3);
+    let mut standings = standings(&mails, 12);
+    quiet(&mut standings, INCIDENT + 43_200, 20, 3);
+    let before = known(&standings);
+    for mailed in &mails {
+        standings.observe(&WindowKey::of(&"default".into(), mailed), mailed);
+    }
+    assert!(standings.settle().is_empty());
+    assert_eq!(known(&standings), before);
+}
+
+/// With two of a hundred bounced for weeks eight are no leap, and do not become one when the week before them is forgotten.
+#[test]
+fn what_was_no_leap_in_its_week_becomes_none_when_that_week_is_forgotten() {
+    let mut standings = Standings::default();
+    for window in 0..18 * 288 {
+        let at = INCIDENT - INCIDENT % BUCKET + window * BUCKET;
+        for n in 0..200_u64 {
+            let text = match window {
+                // Once a day for many reasons, so that everything is looked at again.
+                _ if window % 288 == 144 => {
+                    (n < 40).then(|| format!("550 {} unknown", ["alpha", "beta", "gamma", "delta"][(n % 4) as usize]))
+                }
+                2_304 | 2_305 => (n < 16).then(|| "550 5.1.1 User unknown".to_owned()),
+                _ => (n < 4).then(|| "550 5.1.1 User unknown".to_owned()),
+            };
+            let mailed = mail(gmail(), at, u64::from(window) * 1000 + n, text.as_deref());
+            standings.observe(&WindowKey::of(&"default".into(), &mailed), &mailed);
+        }
+        standings.settle();
+        assert_eq!(known(&standings), [], "window {window}");
+    }
+}
+
+#[test]
+fn a_quarantine_of_two_days_ends_as_if_all_of_it_were_looked_at() {
+    let mut standings = Standings::default();
+    let text = |at: u32| if (INCIDENT..INCIDENT + 2 * DAY).contains(&at) { Some(GMAIL_TEXT) } else { None };
+    for (n, at) in (INCIDENT - DAY..INCIDENT + 5 * DAY).step_by(10).enumerate() {
+        let mailed = mail(gmail(), at, n as u64, text(at).filter(|_| n % 2 == 0));
+        standings.observe(&WindowKey::of(&"default".into(), &mailed), &mailed);
+        if n % 10 == 0 {
+            standings.settle();
+        }
+    }
+    let last = INCIDENT + 2 * DAY - 1;
+    let until = last - last % BUCKET + BUCKET * 13;
+    assert_eq!(known(&standings), [(INCIDENT - INCIDENT % BUCKET, Quarantine { until, usual: 0.0 })]);
+}
+
 #[test]
 fn what_differs_from_mail_to_mail_does_not_make_a_text_another_one() {
     let one = "550-5.1.1 The email account that you tried to reach does not exist. a1si1234.56 - gsmtp";
     let other = "550-5.1.1 The email account that you tried to reach does not exist. zz9yy777.12 - gsmtp";
     assert_eq!(text_of(one), text_of(other));
     assert_ne!(text_of(one), text_of("552 5.2.2 mailbox full"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Whoever starts with what is written knows what those know who have seen everything, at any time.
+    #[test]
+    fn records_and_the_windows_of_a_week_tell_as_much_as_everything_that_was_seen(
+        leaps in prop::collection::vec((0_u32..14, 0_u32..288, 1_u32..400, 2_u64..8), 1..6),
+        usual in 0_u64..5,
+        stop in 1_u32..15,
+    ) {
+        let begin = INCIDENT - INCIDENT % DAY;
+        let mut lived = Standings::default();
+        let mut windows: Vec<(WindowKey, Window)> = Vec::new();
+        for slot in 0..stop * 288 {
+            let at = begin + slot * BUCKET;
+            let mut window = Window::default();
+            let leapt = leaps.iter().find(|(day, first, length, _)| (day * 288 + first..day * 288 + first + length).contains(&slot));
+            for n in 0..40_u64 {
+                let id = u64::from(slot) * 100 + n;
+                let text = match leapt {
+                    Some((.., every)) if n.is_multiple_of(*every) => Some(GMAIL_TEXT),
+                    _ => (id % 100 < usual).then_some("550 5.1.1 User unknown"),
+                };
+                window.observe(&mail(gmail(), at, id, text));
+            }
+            if window.has_bounces() {
+                windows.push((WindowKey { start: at, workspace: "default".into(), provider: gmail() }, window));
+                lived.merge(&windows[windows.len() - 1].0, &windows[windows.len() - 1].1);
+            }
+            lived.settle();
+        }
+        let mut told = Standings::default();
+        for (key, record) in lived.records() {
+            told.read(&key.encode(), Some(&record.encode())).unwrap();
+        }
+        let newest = windows.last().map_or(0, |(key, _)| key.start);
+        for (key, window) in windows.iter().filter(|(key, _)| key.start + 8 * DAY >= newest) {
+            told.read(&key.encode(), Some(&window.encode())).unwrap();
+        }
+        told.settle();
+        prop_assert_eq!(known(&told), known(&lived));
+    }
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-use aftersend_schemas::profile::{Contribution, EmailState, Evaluation};
+use aftersend_schemas::profile::{Contribution, Evaluation};
 
 use super::{Policy, Standing, evaluate};
 use crate::fold::State;
@@ -23,10 +23,8 @@ pub struct Explanation {
 pub struct Next {
     /// Unix seconds.
     pub at: i64,
-    /// The state from then on.
-    pub state: EmailState,
-    /// The score at that time.
-    pub score: u8,
+    /// The verdict from then on.
+    pub evaluation: Evaluation,
     /// Why, in one line.
     pub reason: String,
 }
@@ -36,7 +34,7 @@ pub fn explain(state: &State, policy: &Policy, standing: &(impl Standing + ?Size
     let evaluation = evaluate(state, policy, standing, now);
     let next = evaluation.changes_at.map(|at| {
         let then = evaluate(state, policy, standing, at);
-        Next { at, state: then.state, score: then.score, reason: then.reason().into_owned() }
+        Next { at, reason: then.reason().into_owned(), evaluation: then }
     });
     Explanation {
         reason: evaluation.reason().into_owned(),

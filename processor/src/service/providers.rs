@@ -7,9 +7,10 @@ use aftersend_pipeline::record::Record;
 use aftersend_pipeline::store::Key;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::ProviderId;
+use aftersend_schemas::topics::partition_of;
 
 use super::transaction::Output;
-use crate::providers::{Changed, Mailed, Standings, View, Window, WindowKey};
+use crate::providers::{Changed, Mailed, Quarantine, QuarantineKey, QuarantineRecord, Standings, View, Window, WindowKey};
 
 /// Windows of a partition that are added to; the oldest go first. Each is small, and mail that comes so late changes no verdict.
 const WINDOWS: usize = 4_096;
@@ -18,6 +19,9 @@ const BOUNCED: usize = 4_096;
 
 /// Seconds, by the newest of all, for which a bounce is kept in memory.
 const LATELY: u32 = 6 * 3_600;
+
+/// A quarantine is written again when its record is so many milliseconds old: the topic keeps records for nine days.
+const REWRITE: i64 = 86_400_000;
 
 /// When (Unix seconds), and who.
 type Bounced = VecDeque<(u32, Key)>;
@@ -32,13 +36,28 @@ pub(super) struct Providers {
     touched: BTreeSet<(i32, WindowKey)>,
     /// Those that the transaction under way holds.
     flying: BTreeSet<(i32, WindowKey)>,
+    /// Quarantines as they were written, and when (Unix milliseconds).
+    recorded: BTreeMap<QuarantineKey, (Quarantine, i64)>,
+    /// Those of our partitions that are to be written, and those that the transaction under way holds.
+    unrecorded: BTreeSet<QuarantineKey>,
+    flying_quarantines: BTreeSet<QuarantineKey>,
+    is_reconciled: bool,
     bounced: HashMap<(Arc<str>, ProviderId), Bounced>,
     workspaces: HashSet<Arc<str>>,
 }
 
 impl Providers {
-    /// A record of the topic: another partition's contribution, or ours as it was written before.
+    /// A record of the topic: a quarantine, another partition's contribution, or ours as it was written before.
     pub(super) fn read(&mut self, record: &Record) -> Result<(), DecodeError> {
+        if let Some(key) = QuarantineKey::decode(&record.key) {
+            let known = record.value.as_deref().map(QuarantineRecord::decode).transpose()?;
+            self.standings.recall(&key, known);
+            match known {
+                Some(known) => self.recorded.insert(key, (known.quarantine, record.timestamp)),
+                None => self.recorded.remove(&key),
+            };
+            return Ok(());
+        }
         let Some((key, value)) = WindowKey::decode(&record.key).zip(record.value.as_deref()) else { return Ok(()) };
         let window = Window::decode(value)?;
         let contributed = self.contributions.entry(record.partition).or_default();
@@ -57,12 +76,15 @@ impl Providers {
     /// A partition is ours: we write its contributions from now on.
     pub(super) fn take(&mut self, partition: i32) {
         self.owned.insert(partition);
+        self.is_reconciled = false;
     }
 
     pub(super) fn let_go(&mut self, partition: i32) {
         self.owned.remove(&partition);
         self.touched.retain(|(own, _)| *own != partition);
         self.flying.retain(|(own, _)| *own != partition);
+        self.unrecorded.retain(|key| home(key) != partition);
+        self.flying_quarantines.retain(|key| home(key) != partition);
         for bounced in self.bounced.values_mut() {
             bounced.retain(|(_, key)| key.partition() != partition);
         }
@@ -107,37 +129,68 @@ impl Providers {
         name
     }
 
-    /// Works out what follows from everything that was joined. Whoever may stand differently now.
-    pub(super) fn settle(&mut self) -> BTreeSet<Key> {
+    /// Works out what follows from everything that was joined. Whoever may stand differently now (Unix milliseconds).
+    pub(super) fn settle(&mut self, now: i64) -> BTreeSet<Key> {
         let mut affected = BTreeSet::new();
-        for Changed { workspace, provider, seconds, open } in self.standings.settle() {
-            tracing::warn!(
-                workspace = &*workspace,
-                provider = provider.0,
-                from = seconds.start,
-                until = seconds.end,
-                open,
-                "quarantine of a mailbox provider"
-            );
+        let all = self.standings.settle();
+        self.is_reconciled &= all.is_empty();
+        for changed in all {
+            tell(&changed, now / 1000);
+            let Changed { workspace, provider, seconds, .. } = changed;
             let bounced = self.bounced.get(&(workspace, provider)).into_iter().flatten();
             affected.extend(bounced.filter(|(at, _)| seconds.contains(at)).map(|(_, key)| key.clone()));
+        }
+        if !self.is_reconciled {
+            self.reconcile(now);
+            self.is_reconciled = true;
         }
         affected
     }
 
-    /// Contributions that the batch has changed, as records.
-    pub(super) fn outputs(&mut self, topic: &Arc<str>, timestamp: i64) -> Vec<Output> {
+    /// Has written what the topic says otherwise of the quarantines in our partitions, and what it would forget. Everything that was read must be settled.
+    fn reconcile(&mut self, now: i64) {
+        let known: BTreeMap<QuarantineKey, Quarantine> = self.standings.records().map(|(key, record)| (key, record.quarantine)).collect();
+        let is_recorded = |(key, quarantine): &(&QuarantineKey, &Quarantine)| {
+            let recorded = self.recorded.get(key);
+            recorded.is_some_and(|(recorded, written)| recorded == *quarantine && written.saturating_add(REWRITE) > now)
+        };
+        let new = known.iter().filter(|one| !is_recorded(one)).map(|(key, _)| key);
+        let gone = self.recorded.keys().filter(|key| !known.contains_key(key));
+        self.unrecorded = new.chain(gone).filter(|key| self.owned.contains(&home(key))).cloned().collect();
+    }
+
+    /// Has everything compared with the topic again: it forgets what is old.
+    pub(super) fn keep(&mut self) {
+        self.is_reconciled = false;
+    }
+
+    /// True while a quarantine is to be written.
+    pub(super) fn has_work(&self) -> bool {
+        !self.unrecorded.is_empty()
+    }
+
+    /// Contributions that the batch has changed, and quarantines, as records. `timestamp` is that of the batch, `now` the clock's: quarantines are kept for
+    /// longer than the mail that they are about.
+    pub(super) fn outputs(&mut self, topic: &Arc<str>, timestamp: i64, now: i64) -> Vec<Output> {
+        self.flying_quarantines = std::mem::take(&mut self.unrecorded);
+        let quarantines = self.flying_quarantines.iter().map(|key| {
+            let value = self.standings.record(key).map(|record| record.encode());
+            Output { topic: topic.clone(), partition: home(key), key: key.encode().into(), timestamp: now, value }
+        });
+        let mut outputs: Vec<Output> = quarantines.collect();
         self.flying = std::mem::take(&mut self.touched);
         let output = |(partition, key): (i32, WindowKey)| {
             let value = self.contributions.get(&partition)?.get(&key)?.encode();
             Some(Output { topic: topic.clone(), partition, key: key.encode().into(), timestamp, value: Some(value) })
         };
-        self.flying.iter().cloned().filter_map(output).collect()
+        outputs.extend(self.flying.iter().cloned().filter_map(output));
+        outputs
     }
 
     /// The transaction came to nothing.
     pub(super) fn crash(&mut self) {
         self.touched.append(&mut self.flying);
+        self.unrecorded.append(&mut self.flying_quarantines);
     }
 
     pub(super) fn view(&self, workspace: &str) -> View<'_> {
@@ -157,6 +210,25 @@ impl Providers {
     pub(super) fn open_at(&self, seconds: i64) -> usize {
         u32::try_from(seconds).map_or(0, |second| self.standings.open_at(second))
     }
+}
+
+/// What is in force is for somebody to know of; what is over is known from the topic at every start.
+fn tell(changed: &Changed, now: i64) {
+    let Changed { workspace, provider, seconds, open } = changed;
+    let (workspace, provider) = (&**workspace, provider.name());
+    let [from, until] = [seconds.start, seconds.end].map(|second| jiff::Timestamp::from_second(second.into()).unwrap_or_default());
+    if !open {
+        tracing::warn!(workspace, provider, %from, %until, "hard bounces of a mailbox provider are believed again: it was in no quarantine");
+    } else if i64::from(seconds.end) > now {
+        tracing::warn!(workspace, provider, %from, %until, "quarantine of a mailbox provider: its hard bounces are not believed");
+    } else {
+        tracing::info!(workspace, provider, %from, %until, "a past quarantine of a mailbox provider is known");
+    }
+}
+
+/// The partition in which a quarantine is written, by who owns that of `raw`.
+fn home(key: &QuarantineKey) -> i32 {
+    partition_of(&key.encode())
 }
 
 /// Makes room for a window: the oldest goes.

@@ -194,6 +194,7 @@ impl Session {
                 _ = fresh.tick() => {
                     self.people.keep_fresh(unix_millis())?;
                     self.providers.forget_old();
+                    self.providers.keep();
                 }
                 notice = self.consumer.next(), if self.pending.is_empty() => match notice {
                     None => return Ok(()),
@@ -261,7 +262,7 @@ impl Session {
     /// Judges people again of whose providers something new is known.
     fn review(&mut self) -> Result<(), SessionError> {
         let wall = unix_millis();
-        for key in self.providers.settle() {
+        for key in self.providers.settle(wall) {
             if !self.people.owns(key.partition()) {
                 continue;
             }
@@ -297,7 +298,7 @@ impl Session {
     }
 
     fn has_work(&self) -> bool {
-        !self.batch.is_empty() || self.people.unannounced().next().is_some()
+        !self.batch.is_empty() || self.people.unannounced().next().is_some() || self.providers.has_work()
     }
 
     fn interval(&self) -> Duration {
@@ -317,7 +318,7 @@ impl Session {
         let mut closed = std::mem::replace(&mut self.batch, next).close(&self.profiles, &self.policies, &self.providers, &self.people);
         let written = closed.flight.outputs.iter().map(|output| output.timestamp).max();
         let written = written.unwrap_or_else(unix_millis);
-        closed.flight.outputs.extend(self.providers.outputs(&self.providers_topic, written));
+        closed.flight.outputs.extend(self.providers.outputs(&self.providers_topic, written, unix_millis()));
         if closed.is_local() {
             return Ok(self.people.land(closed.changes, &[], &[], &BTreeMap::new(), unix_millis())?);
         }
