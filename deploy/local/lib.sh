@@ -315,10 +315,22 @@ start_services() {
 
 # What the services that this process has started had to complain of, and whether they are still there: after COMMAND has failed it may be their fault.
 tell_troubles() {
-  local name
+  local name pid
   for name in "${STARTED[@]+"${STARTED[@]}"}"; do
-    if running_pid "$name" >/dev/null; then say "$name: still runs"; else say "$name: is gone"; fi
-    grep -hE ' (WARN|ERROR|FATAL) |Error' "$LOCAL/$name/log/server.log" "$LOCAL/$name/log/server.out" 2>/dev/null | cut -c 1-300 | tail -n 10
+    if ! pid=$(running_pid "$name"); then
+      say "$name: is gone"
+    elif "${name}_answers" "$(sed 's|^http://||' "$LOCAL/$name/address")"; then
+      say "$name: still answers"
+    else
+      say "$name: runs and does not answer; $(ls "/proc/$pid/fd" 2>/dev/null | wc -l) open files"
+      if [[ $name == kafka ]]; then # what its threads wait for
+        kill -QUIT "$pid"
+        sleep 2
+        grep -B 1 -A 4 -E 'State: BLOCKED|deadlock' "$LOCAL/$name/log/server.out" | cut -c 1-160 | head -n 40 || true
+      fi
+    fi
+    grep -hE ' (WARN|ERROR|FATAL) ' "$LOCAL/$name/log/server.log" 2>/dev/null | cut -c 1-300 | tail -n 10 || true
+    tail -n 5 "$LOCAL/$name/log/server.out" 2>/dev/null || true
   done
 }
 
