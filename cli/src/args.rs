@@ -141,6 +141,9 @@ pub struct TrackReleaseOptions {
     /// Workspace, as configured
     #[arg(long, default_value = "default")]
     pub workspace: String,
+    /// Only say how many people wait, and release nobody
+    #[arg(long)]
+    pub dry_run: bool,
     /// Who and why
     #[command(flatten)]
     pub decider: Decider,
@@ -213,11 +216,18 @@ pub struct ClassifyOptions {
 /// `aftersend explain`
 #[derive(Debug, clap::Args)]
 pub struct ExplainOptions {
-    /// `workspace:namespace:id`, with the namespace id, cio or email; or the id alone of somebody in the workspace `default`
-    pub person: String,
-    /// Judge as of this Unix second instead of now, by all that is known today
-    #[arg(long)]
+    /// Which customer; also as workspace:namespace:id, the key of their profile, with the namespace id, cio or email
+    #[command(flatten)]
+    pub customer: Customer,
+    /// Judge as of this time instead of now, by all that is known today: RFC 3339, or Unix seconds
+    #[arg(long, value_parser = moment)]
     pub at: Option<i64>,
+}
+
+/// A time given by hand, in Unix seconds.
+fn moment(text: &str) -> Result<i64, String> {
+    let seconds = text.parse().or_else(|_| text.parse().map(jiff::Timestamp::as_second));
+    seconds.map_err(|_| "write a time such as 2026-11-01T00:00:00Z, or Unix seconds".to_owned())
 }
 
 /// `aftersend demo`

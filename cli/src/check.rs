@@ -8,7 +8,7 @@ use aftersend_pipeline::config::{Config, EmailPrivacy, Reaction, TrackCredential
 use aftersend_pipeline::kafka::check_topics;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::topics::Topics;
-use aftersend_sinks::clickhouse::check_schema;
+use aftersend_sinks::clickhouse::check_database;
 use aftersend_sinks::track::{Api, Greeting};
 
 /// Prints a line for each thing that was looked at. Exit code 1 if any is wrong.
@@ -51,7 +51,7 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         Ok(()) => say(true, "kafka", &format!("{} topics with prefix {}", names.len(), config.kafka.topic_prefix)),
         Err(error) => say(false, "kafka", &error.to_string()),
     }
-    match check_schema(&config.clickhouse).await {
+    match check_database(&config.clickhouse).await {
         Ok(()) => say(true, "clickhouse", &format!("database {} is as this release fills it", config.clickhouse.database)),
         Err(error) => say(false, "clickhouse", &error.to_string()),
     }
@@ -79,7 +79,7 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
             if reaction == Reaction::Suppress {
                 let message =
                     format!("{key} = \"suppress\" deletes the person at Customer.io for good, with all channels; \"identify\" does not");
-                say(true, &format!("policy {workspace}"), &message);
+                note(&format!("policy {workspace}"), &message);
             }
         }
     }
@@ -97,6 +97,15 @@ async fn region(credentials: &TrackCredentials) -> Result<String, String> {
 }
 
 fn line(ok: bool, what: &str, result: &str) {
+    print(if ok { "ok" } else { "WRONG" }, what, result);
+}
+
+/// Something to know before it is too late.
+fn note(what: &str, result: &str) {
+    print("NOTE", what, result);
+}
+
+fn print(word: &str, what: &str, result: &str) {
     // Whoever reads may have read enough: the exit code tells the rest.
-    let _ = writeln!(std::io::stdout(), "{:<5} {what:<16} {result}", if ok { "ok" } else { "WRONG" });
+    let _ = writeln!(std::io::stdout(), "{word:<5} {what:<16} {result}");
 }

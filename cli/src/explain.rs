@@ -13,13 +13,14 @@ use aftersend_schemas::profile::{Evaluation, ProfileRecord};
 use aftersend_schemas::topics::{PARTITIONS, Topics};
 use anyhow::Context as _;
 
-use crate::args::ExplainOptions;
+use crate::args::{Customer, ExplainOptions};
+use crate::customer::Meant;
 
 /// Finds somebody's profile and prints what the evidence in it amounts to now, why, and what time alone will make of it.
 ///
 /// Reads the whole of `profiles` and `providers`: this is for one question at a time.
 pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()> {
-    let person = person(&options.person);
+    let person = person(&options.customer, config)?;
     let now = match options.at {
         Some(at) => at,
         None => i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?,
@@ -47,7 +48,7 @@ pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()
         anyhow::Ok((found, standings))
     })
     .await??;
-    let value = found.with_context(|| format!("nothing is known of {person}: is that the workspace, the namespace and the id?"))?;
+    let value = found.with_context(|| format!("nothing is known of {person}: is that the workspace and the id?"))?;
     let state = State::decode(&ProfileRecord::decode(&value)?.state)?;
     let explanation = aftersend_processor::explain(&state, policies.of(&person.workspace), &standings.view(&person.workspace), now);
     match std::io::stdout().lock().write_all(text(&person, &explanation).as_bytes()) {
@@ -57,9 +58,15 @@ pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()
     }
 }
 
-/// `workspace:namespace:id`, or the id alone of somebody in the workspace `default`.
-fn person(text: &str) -> Person {
-    Person::parse(text).unwrap_or_else(|| Person { workspace: "default".into(), namespace: Namespace::Id, id: text.into() })
+/// As in the other commands, or by the key of the profile.
+fn person(customer: &Customer, config: &Config) -> anyhow::Result<Person> {
+    match Person::parse(&customer.customer) {
+        Some(person) if person.namespace == Namespace::Email && person.id.contains('@') => {
+            anyhow::bail!("a profile's key holds no address: write email:{} --workspace {}", person.id, person.workspace)
+        }
+        Some(person) => Ok(person),
+        None => Ok(Meant::by(customer, config)?.person),
+    }
 }
 
 fn text(person: &Person, explanation: &Explanation) -> String {
@@ -104,8 +111,13 @@ mod tests {
 
     #[test]
     fn people_are_named_in_full_or_by_their_id() {
-        assert_eq!(person("u-1").to_string(), "default:id:u-1");
-        assert_eq!(person("shop:cio:c1").to_string(), "shop:cio:c1");
+        let config = Config::parse("[privacy]\nhash_keys = [{ key = \"k\" }]\n", []).unwrap();
+        let person = |text: &str| person(&Customer { customer: text.into(), workspace: "default".into() }, &config);
+        for (text, key) in [("u-1", "default:id:u-1"), ("cio_c1", "default:cio:c1"), ("shop:cio:c1", "shop:cio:c1")] {
+            assert_eq!(person(text).unwrap().to_string(), key);
+        }
+        assert!(person("email:a@b.example").unwrap().to_string().starts_with("default:email:"));
+        assert!(person("shop:email:a@b.example").is_err(), "the key holds a hash");
     }
 
     #[test]
@@ -116,7 +128,7 @@ mod tests {
         }
         let policies = Policies::new(&aftersend_pipeline::config::Policy::default());
         let explanation = aftersend_processor::explain(&state, policies.of("default"), &NoQuarantine, 1_771_500_000);
-        let text = text(&person("u-1"), &explanation);
+        let text = text(&Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() }, &explanation);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "default:id:u-1: 72 sunset");
         assert_eq!(lines[1], "  13 mails delivered in 90 days and no click for over 90 days");

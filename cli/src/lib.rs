@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod classify;
+mod customer;
 pub mod demo;
 pub mod explain;
 pub mod migrate;

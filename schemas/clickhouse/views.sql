@@ -59,8 +59,8 @@ SELECT
     countIf(metric = 'clicked' AND NOT machine) AS clicked,
     countIf(metric = 'spammed') AS complained,
     countIf(metric = 'unsubscribed') AS unsubscribed,
-    countIf(bounce_class != '') AS failures,
-    max(failure_message) AS example
+    countIf(metric IN ('bounced', 'dropped', 'deferred') AND bounce_class != '') AS failures,
+    max(left(failure_message, 300)) AS example
 FROM {database}.message_outcomes FINAL
 GROUP BY slice, workspace, hour, channel, mailbox_provider, bounce_class;
 
@@ -120,9 +120,10 @@ SELECT
 FROM {database}.provider_counts_current AS counts
 GROUP BY workspace, hour, channel, mailbox_provider;
 
--- The funnel of every campaign between two times, with its health. Rates are of what was delivered (hard bounces: of what was delivered or bounced).
--- `..._shrunk` is the mean, and `p_...` the probability of being above the threshold, of a beta distribution: the campaign's own counts on top of 500
--- deliveries at the workspace's rate in the 28 days before `until`. The probability is integrated over the logarithm of the odds, where the
+-- The funnel of every campaign from the hour of one time to before the hour of another, with its health. Rates are of what was delivered (hard bounces: of
+-- what was delivered or bounced). `..._shrunk` is the mean, and `p_...` the probability of being above the threshold, of a beta distribution: the
+-- campaign's own counts on top of 500 deliveries at the workspace's rate in the 28 days before `until`, which itself stands on 500 deliveries at half of the
+-- rate that is warned of: of a workspace without a history nothing bad is known. Without an event of its own no campaign is warned of. The probability is integrated over the logarithm of the odds, where the
 -- density is smooth even for the smallest rates, on the side of the threshold that the mean is not on: there it falls from the first step, and is
 -- below e^-20 of that within the width (Gauss-Legendre, 20 nodes: off by 3e-7 at most).
 CREATE OR REPLACE VIEW {database}.campaign_funnel{on_cluster} AS
@@ -160,7 +161,10 @@ SELECT
     p[2] AS p_complaints_above_limit,
     p[3] AS p_hard_bounces_above_warning,
     p[4] AS p_hard_bounces_above_limit,
-    multiIf(p[2] > 0.95 OR p[4] > 0.95, 'stop', p[1] > 0.95 OR p[3] > 0.95, 'watch', 'ok') AS verdict
+    multiIf(
+        complained > 0 AND p[2] > 0.95 OR hard_bounced > 0 AND p[4] > 0.95, 'stop',
+        complained > 0 AND p[1] > 0.95 OR hard_bounced > 0 AND p[3] > 0.95, 'watch',
+        'ok') AS verdict
 FROM
 (
     SELECT
@@ -174,15 +178,15 @@ FROM
         [0.001, 0.003, 0.01, 0.02] AS limits
     FROM
     (
-        -- Half an event, so that a workspace without any has a rate too.
         SELECT
             *,
-            (sum(usually_complained) OVER peers + 0.5) / (sum(greatest(usually_delivered, usually_complained)) OVER peers + 1) AS usual_complaint_rate,
-            (sum(usually_hard_bounced) OVER peers + 0.5) / (sum(usually_delivered + usually_bounced) OVER peers + 1) AS usual_hard_bounce_rate
+            (sum(usually_complained) OVER peers + 500 * 0.0005) / (sum(greatest(usually_delivered, usually_complained)) OVER peers + 500)
+                AS usual_complaint_rate,
+            (sum(usually_hard_bounced) OVER peers + 500 * 0.005) / (sum(usually_delivered + usually_bounced) OVER peers + 500) AS usual_hard_bounce_rate
         FROM
         (
             WITH
-                hour >= {from:DateTime('UTC')} AS asked,
+                hour >= toStartOfHour({from:DateTime('UTC')}) AS asked,
                 hour >= {until:DateTime('UTC')} - INTERVAL 28 DAY AS usual,
                 bounce_class IN ('hard_recipient', 'hard_domain') AS hard
             SELECT
@@ -207,7 +211,7 @@ FROM
                 sumIf(counts.bounced, usual AND hard) AS usually_hard_bounced,
                 sumIf(counts.complained, usual) AS usually_complained
             FROM {database}.campaign_counts_current AS counts
-            WHERE hour >= least({from:DateTime('UTC')}, {until:DateTime('UTC')} - INTERVAL 28 DAY) AND hour < {until:DateTime('UTC')}
+            WHERE hour >= least(toStartOfHour({from:DateTime('UTC')}), {until:DateTime('UTC')} - INTERVAL 28 DAY) AND hour < {until:DateTime('UTC')}
             GROUP BY workspace, channel, kind, campaign
         )
         WINDOW peers AS (PARTITION BY workspace, channel)
@@ -224,11 +228,24 @@ WHERE workspace = {workspace:String} AND customer_id = {customer_id:String}
         WHERE workspace = {workspace:String} AND customer_id = {customer_id:String})
 ORDER BY timestamp, event_id;
 
--- Who was suppressed or unsubscribed, by which rule, on what evidence, and what the API said.
-CREATE OR REPLACE VIEW {database}.suppressions_current{on_cluster} AS
-SELECT workspace, namespace, person_id, at, call, phase, rule, evidence, policy_version, status
+-- Every suppress and unsubscribe that was made, refused or rehearsed: by which rule, on what evidence, and what the API said.
+CREATE OR REPLACE VIEW {database}.suppression_calls{on_cluster} AS
+SELECT workspace, namespace, person_id, at, call, phase, rule, evidence, policy_version, status, error
 FROM {database}.track_calls FINAL
 WHERE call IN ('suppress', 'unsubscribe') AND phase != 'intent';
+
+-- Who is suppressed or unsubscribed: by the last of these calls that Customer.io has acknowledged, unless an operator has freed them since.
+CREATE OR REPLACE VIEW {database}.suppressions_current{on_cluster} AS
+SELECT workspace, namespace, person_id, at, call, phase, rule, evidence, policy_version, status, error
+FROM
+(
+    SELECT *
+    FROM {database}.track_calls FINAL
+    WHERE call IN ('suppress', 'unsubscribe', 'unsuppress') AND phase = 'acknowledged'
+    ORDER BY at DESC, src_offset DESC
+    LIMIT 1 BY workspace, namespace, person_id
+)
+WHERE call != 'unsuppress';
 
 -- The latest finished audit.
 CREATE OR REPLACE VIEW {database}.delivery_gaps_current{on_cluster} AS

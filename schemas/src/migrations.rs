@@ -44,10 +44,24 @@ impl Migration {
         digest[..16].to_owned()
     }
 
+    /// The tables that it makes.
+    pub fn tables(&self) -> impl Iterator<Item = &'static str> {
+        created(self.sql, "CREATE TABLE IF NOT EXISTS {database}.")
+    }
+
     /// See [`Target::statements`].
     pub fn statements(&self, target: &Target<'_>) -> Vec<String> {
         target.statements(self.sql)
     }
+}
+
+/// Names of the views.
+pub fn views() -> impl Iterator<Item = &'static str> {
+    created(VIEWS, "CREATE OR REPLACE VIEW {database}.")
+}
+
+fn created(sql: &'static str, how: &'static str) -> impl Iterator<Item = &'static str> {
+    sql.lines().filter_map(move |line| Some(line.strip_prefix(how)?.split_once('{')?.0))
 }
 
 /// How rows of a table end.

@@ -38,7 +38,7 @@ pub async fn run(options: &DemoOptions, shutdown: CancellationToken) -> anyhow::
     let started = Instant::now();
     let now = unix_millis() / 1000;
     let track_api = TrackApi::start().context("cannot start the stand-in for the Track API")?;
-    let namespace = Namespace::new(options, &track_api.url(), now, std::env::vars())?;
+    let namespace = Namespace::new(options, &track_api.url(), now, aftersend_pipeline::config::variables()?)?;
     summary::step("making topics and tables");
     namespace.create().await?;
     let pipeline = Pipeline::start(&namespace.config).await?;

@@ -40,7 +40,7 @@ impl Namespace {
         options: &DemoOptions,
         track_url: &str,
         now: i64,
-        variables: impl Iterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (String, String)>,
     ) -> anyhow::Result<Self> {
         let text = |text: &str| toml_text(text);
         let toml = format!(
@@ -77,7 +77,7 @@ impl Namespace {
         );
         let allowed =
             |name: &str| OVERRIDES.iter().any(|known| if known.ends_with("__") { name.starts_with(known) } else { name == *known });
-        let config = Config::parse(&toml, variables.filter(|(name, _)| allowed(name))).context("the demo's configuration")?;
+        let config = Config::parse(&toml, variables.into_iter().filter(|(name, _)| allowed(name))).context("the demo's configuration")?;
         Ok(Self { config })
     }
 

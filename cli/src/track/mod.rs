@@ -11,17 +11,16 @@ use aftersend_pipeline::config::{Config, EmailPrivacy};
 use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::record::Record;
-use aftersend_schemas::address::Address;
 use aftersend_schemas::brake::BrakeEntry;
-use aftersend_schemas::identity::{Person, Subject};
+use aftersend_schemas::identity::Person;
 use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::profile::ProfileRecord;
-use aftersend_schemas::topics::{Topics, partition_of};
+use aftersend_schemas::topics::Topics;
 use aftersend_sinks::track::Brakes;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::args::{Customer, TrackCommand};
+use crate::args::TrackCommand;
 
 /// Runs one of them.
 pub async fn run(command: &TrackCommand, config: &Config) -> anyhow::Result<()> {
@@ -35,44 +34,6 @@ pub async fn run(command: &TrackCommand, config: &Config) -> anyhow::Result<()> 
 fn say(text: &str) {
     // Whoever reads may have read enough.
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Whom an operator means.
-struct Meant {
-    /// As known everywhere.
-    person: Person,
-    /// Of all that is known of them.
-    partition: i32,
-    /// Given by the operator.
-    address: Option<String>,
-}
-
-impl Meant {
-    fn by(Customer { customer, workspace }: &Customer, config: &Config) -> anyhow::Result<Self> {
-        let workspaces = config.workspaces();
-        if !workspaces.is_empty() && !workspaces.contains(workspace.as_str()) {
-            bail!("there is no workspace {workspace:?}: --workspace takes one of {}", Vec::from_iter(workspaces).join(", "));
-        }
-        let privacy = config.privacy.privacy()?;
-        let by_address = customer.strip_prefix("email:").map(|rest| (rest, Address::read(rest)));
-        if let Some((rest, None)) = by_address.as_ref().filter(|(rest, _)| rest.contains('@')) {
-            bail!("{rest:?} is no address");
-        }
-        let is_hash = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let (subject, address) = match (by_address, customer.strip_prefix("cio_")) {
-            (Some((_, Some(address))), _) => {
-                let hash = privacy.identity(&address);
-                let hash = hash.context("with [privacy] email = \"drop\" nobody is known by an address")?;
-                (Subject::Email(hash), Some(address.as_str().to_owned()))
-            }
-            (Some((hash, None)), _) if is_hash(hash) => (Subject::Email(hash.into()), None),
-            (_, Some(id)) => (Subject::Cio(id.into()), None),
-            _ => (Subject::Id(customer.into()), None),
-        };
-        let key = subject.key();
-        let person = subject.person(workspace, &key).context("nobody is meant")?;
-        Ok(Self { person, partition: partition_of(key.as_bytes()), address })
-    }
 }
 
 /// The values of a partition in order, of these keys only.
@@ -145,34 +106,4 @@ async fn brakes(config: &Config) -> anyhow::Result<Brakes> {
 /// RFC 3339, in UTC.
 fn time(millis: i64) -> String {
     jiff::Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |time| time.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn meant(customer: &str, privacy: &str) -> anyhow::Result<Meant> {
-        let config = Config::parse(&format!("[privacy]\n{privacy}\n"), [])?;
-        Meant::by(&Customer { customer: customer.into(), workspace: "default".into() }, &config)
-    }
-
-    #[test]
-    fn customers_are_named_by_their_id_customer_ios_id_or_an_address() {
-        let hashed = "hash_keys = [{ key = \"test key\" }]";
-        let hash = "e0133736c049df33bb251ff893de6ea7";
-        for (customer, person, key) in [
-            ("u-1", "default:id:u-1", "u-1"),
-            ("cio_ab", "default:cio:ab", "cio_ab"),
-            ("A@b.example", "default:id:A@b.example", "A@b.example"),
-            ("email:7", "default:id:email:7", "email:7"),
-            ("email:A@b.example", &format!("default:email:{hash}"), &format!("email:{hash}")),
-            (&format!("email:{hash}"), &format!("default:email:{hash}"), &format!("email:{hash}")),
-        ] {
-            let meant = meant(customer, hashed).unwrap();
-            assert_eq!((meant.person.to_string().as_str(), meant.partition), (person, partition_of(key.as_bytes())), "{customer}");
-            assert_eq!(meant.address.as_deref(), customer.starts_with("email:A").then_some("a@b.example"), "{customer}");
-        }
-        assert!(meant("email:a@b.example", "email = \"drop\"").is_err());
-        assert!(meant("email:@", hashed).is_err_and(|error| error.to_string() == "\"@\" is no address"));
-    }
 }

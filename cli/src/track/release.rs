@@ -1,4 +1,4 @@
-//! `aftersend track release`: lets go what waits for an operator, and says how many people that is.
+//! `aftersend track release`: says how many people wait for an operator, and lets them go.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::{brakes, producer, say, write};
 use crate::args::TrackReleaseOptions;
 
 pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyhow::Result<()> {
-    let TrackReleaseOptions { workspace, decider } = options;
+    let TrackReleaseOptions { workspace, dry_run, decider } = options;
     if !config.track.workspaces.contains_key(workspace) {
         bail!("workspace {workspace:?} has no credentials in [track]: nobody is called there");
     }
@@ -32,6 +32,10 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
         say(&format!(
             "no brake is on: {old} people wait whose verdicts are older than policy.irreversible_max_age, or are being called right now"
         ));
+    }
+    if *dry_run {
+        say("nobody was released: that is for the command without --dry-run");
+        return Ok(());
     }
     let release = BrakeRelease { workspace: workspace.clone(), at: unix_millis(), by: decider.by.clone(), reason: decider.reason.clone() };
     let key = release.key();

@@ -11,8 +11,9 @@ use aftersend_schemas::track_call::TrackCall;
 use aftersend_sinks::track::{Outlook, outlook};
 use serde_json::{Value, json};
 
-use super::{Meant, brakes, is_of, ledger, profile, read, say, time};
+use super::{brakes, is_of, ledger, profile, read, say, time};
 use crate::args::TrackStatusOptions;
+use crate::customer::Meant;
 
 /// What is known of a customer.
 struct Status {

@@ -13,8 +13,9 @@ use aftersend_schemas::track_call::{Call, Phase, TrackCall};
 use aftersend_sinks::track::{Api, Identifier, NotFreed, Unaddressable};
 use anyhow::{Context as _, bail};
 
-use super::{Meant, ledger, producer, profile, say, write};
+use super::{ledger, producer, profile, say, write};
 use crate::args::TrackUnsuppressOptions;
+use crate::customer::Meant;
 
 pub(super) async fn run(options: &TrackUnsuppressOptions, config: &Config) -> anyhow::Result<()> {
     let TrackUnsuppressOptions { customer, decider, force } = options;

@@ -8,13 +8,36 @@ use super::ConfigError;
 
 const PREFIX: &str = "AFTERSEND__";
 
-/// Variables by the dotted path they set. A number in a path is a place in a list.
+/// The environment's variables that set something of ours.
+pub fn variables() -> Result<Vec<(String, String)>, ConfigError> {
+    let ours =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok().filter(|name| name.starts_with(PREFIX))?, value)));
+    let texts = ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(ConfigError::missing(name, "its value is no text: write it in UTF-8")),
+    });
+    texts.collect()
+}
+
+/// Variables by the path they set, places of a list in the order of their numbers.
 pub(super) struct Overrides {
-    variables: BTreeMap<String, Override>,
+    variables: BTreeMap<Vec<Part>, Override>,
+}
+
+/// A part of a path.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Place(usize),
+    Name(String),
+}
+
+fn parts(path: &str) -> Vec<Part> {
+    path.split('.').map(|part| part.parse().map_or_else(|_| Part::Name(part.to_owned()), Part::Place)).collect()
 }
 
 struct Override {
     variable: String,
+    path: String,
     text: String,
     reread: bool,
 }
@@ -25,7 +48,7 @@ impl Overrides {
             .into_iter()
             .filter_map(|(variable, text)| {
                 let path = variable.strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
-                Some((path, Override { variable, text, reread: false }))
+                Some((parts(&path), Override { variable, path, text, reread: false }))
             })
             .collect();
         Self { variables }
@@ -33,8 +56,8 @@ impl Overrides {
 
     /// Sets every variable as text.
     pub(super) fn apply(&self, table: &mut Table) -> Result<(), ConfigError> {
-        for (path, set) in &self.variables {
-            let place = place(table, path).ok_or_else(|| {
+        for (parts, set) in &self.variables {
+            let place = place(table, parts).ok_or_else(|| {
                 ConfigError::missing(set.variable.clone(), "no such place in the configuration: a list is filled in order, from 0")
             })?;
             *place = Value::String(set.text.clone());
@@ -44,12 +67,13 @@ impl Overrides {
 
     /// Reads the variable behind `path` as TOML instead of text. False if there is none, or it was tried before, or it is no TOML.
     pub(super) fn reread(&mut self, path: &str, table: &mut Table) -> bool {
-        let Some((path, set)) = self.find(path) else { return false };
+        let parts = parts(&plain(path));
+        let Some(set) = self.variables.get_mut(&parts) else { return false };
         if std::mem::replace(&mut set.reread, true) {
             return false;
         }
         let parsed = format!("v = {}", set.text).parse::<Table>().ok().and_then(|mut parsed| parsed.remove("v"));
-        match (parsed, place(table, &path)) {
+        match (parsed, place(table, &parts)) {
             (Some(value), Some(place)) => {
                 *place = value;
                 true
@@ -59,36 +83,35 @@ impl Overrides {
     }
 
     /// The variable's name where one set this path, else the path.
-    pub(super) fn describe(&mut self, path: &str) -> String {
-        match self.find(path) {
-            Some((path, set)) => format!("{path} (from {})", set.variable),
+    pub(super) fn describe(&self, path: &str) -> String {
+        match self.variables.get(&parts(&plain(path))) {
+            Some(set) => format!("{} (from {})", set.path, set.variable),
             None => path.to_owned(),
         }
     }
-
-    fn find(&mut self, path: &str) -> Option<(String, &mut Override)> {
-        // Lists are written `source[0].name` in error paths.
-        let path = path.replace('[', ".").replace(']', "");
-        self.variables.get_mut(&path).map(|set| (path, set))
-    }
 }
 
-fn place<'a>(table: &'a mut Table, path: &str) -> Option<&'a mut Value> {
-    let mut parts = path.split('.').peekable();
-    let mut place = table.entry(parts.next()?).or_insert_with(|| Value::Table(Table::new()));
-    for part in parts {
-        place = match part.parse::<usize>() {
-            Ok(index) => {
+/// Lists are written `source[0].name` in error paths.
+fn plain(path: &str) -> String {
+    path.replace('[', ".").replace(']', "")
+}
+
+fn place<'a>(table: &'a mut Table, path: &[Part]) -> Option<&'a mut Value> {
+    let (Part::Name(first), rest) = path.split_first()? else { return None };
+    let mut place = table.entry(first).or_insert_with(|| Value::Table(Table::new()));
+    for part in rest {
+        place = match part {
+            Part::Place(index) => {
                 if place.as_table().is_some_and(Table::is_empty) {
                     *place = Value::Array(Vec::new());
                 }
                 let list = place.as_array_mut()?;
-                if index == list.len() {
+                if *index == list.len() {
                     list.push(Value::Table(Table::new()));
                 }
-                list.get_mut(index)?
+                list.get_mut(*index)?
             }
-            Err(_) => place.as_table_mut()?.entry(part).or_insert_with(|| Value::Table(Table::new())),
+            Part::Name(part) => place.as_table_mut()?.entry(part).or_insert_with(|| Value::Table(Table::new())),
         };
     }
     Some(place)

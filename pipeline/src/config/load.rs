@@ -93,6 +93,26 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_any_length_is_filled_in_order() {
+        let names: Vec<String> = (0..12).map(|n| format!("AFTERSEND__SOURCE__{n}__NAME")).collect();
+        let keys: Vec<String> = (0..12).map(|n| format!("AFTERSEND__SOURCE__{n}__SIGNING_KEYS")).collect();
+        let values: Vec<String> = (0..12).map(|n| format!("s{n}")).collect();
+        let list: Vec<(&str, &str)> =
+            names.iter().chain(&keys).map(String::as_str).zip(values.iter().chain(&values).map(String::as_str)).collect();
+        let config = parse(MINIMAL, variables(&list)).unwrap();
+        assert_eq!(config.sources.iter().map(|source| source.name.clone()).collect::<Vec<_>>(), values);
+        assert!(error(MINIMAL, &[("AFTERSEND__SOURCE__1__NAME", "s1")]).contains("a list is filled in order, from 0"));
+    }
+
+    #[test]
+    fn addresses_of_all_services_are_checked_together() {
+        for key in ["INGEST__LISTEN", "INGEST__ADMIN", "PROCESSOR__ADMIN", "CLICKHOUSE__ADMIN", "TRACK__ADMIN"] {
+            let said = error(MINIMAL, &[(&format!("AFTERSEND__{key}"), "localhost:8080")]);
+            assert!(said.contains(&key.to_lowercase().replace("__", ".")) && said.contains("localhost:8080"), "{said}");
+        }
+    }
+
+    #[test]
     fn every_key_can_be_overridden_and_text_is_read_as_the_setting_needs_it() {
         let list = variables(&[
             ("AFTERSEND__KAFKA__ALLOW_SINGLE_REPLICA", "true"),

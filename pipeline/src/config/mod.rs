@@ -27,6 +27,7 @@ use serde::Deserialize;
 pub use bounce::Bounce;
 pub use clickhouse::ClickHouse;
 pub use duration::Span;
+pub use environment::variables;
 pub use error::ConfigError;
 pub use ingest::{AllowedAddresses, Allowlist, Ingest, Network, TimestampWindow, Tls};
 pub use kafka::Kafka;
@@ -75,7 +76,7 @@ pub struct Config {
 impl Config {
     /// Reads `file` (if given) and the environment, and checks everything that can be checked without a connection.
     pub fn load(file: Option<&std::path::Path>) -> Result<Self, ConfigError> {
-        Ok(Self { file: file.map(Into::into), ..load::load(file, std::env::vars())? })
+        Ok(Self { file: file.map(Into::into), ..load::load(file, environment::variables()?)? })
     }
 
     /// Reads the same file and the environment again.
@@ -110,6 +111,11 @@ impl Config {
         self.bounce.table()?;
         test_event::read(&self.test_events)?;
         self.privacy.validate()?;
+        // Of every service: one file serves them all.
+        self.ingest.listen_address()?;
+        let admins =
+            [self.ingest.admin_address(), self.processor.admin_address(), self.clickhouse.admin_address(), self.track.admin_address()];
+        admins.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(())
     }
 

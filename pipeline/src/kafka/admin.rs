@@ -113,7 +113,7 @@ pub async fn create_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<S
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
     let deadline = Instant::now() + TIMEOUT;
-    let mut created = Vec::new();
+    let (mut created, mut has_told) = (Vec::new(), false);
     'again: loop {
         for result in admin.create_topics(&new, &options).await.map_err(|source| unreachable(config, source))? {
             match result {
@@ -121,7 +121,9 @@ pub async fn create_topics(config: &Config, specs: &[TopicSpec]) -> Result<Vec<S
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 // Brokers that have only just started do not count yet.
                 Err((_, RDKafkaErrorCode::InvalidReplicationFactor)) if Instant::now() < deadline => {
-                    tracing::warn!(replicas, "fewer brokers are alive than a topic needs: waiting for more");
+                    if !std::mem::replace(&mut has_told, true) {
+                        tracing::warn!(replicas, "fewer brokers are alive than a topic needs: waiting for more");
+                    }
                     tokio::time::sleep(backoff.next_delay()).await;
                     continue 'again;
                 }

@@ -28,12 +28,16 @@ fn log_panics() {
 /// Sends logs, panics among them, to standard error. `AFTERSEND_LOG` filters them (`info` by default, `aftersend_ingest=debug,warn` and the like).
 pub fn init_logs(format: LogFormat, default_filter: &str) {
     log_panics();
-    let given = std::env::var("AFTERSEND_LOG").ok().and_then(|given| EnvFilter::try_new(format!("{QUIET},{given}")).ok());
-    let filter = given.unwrap_or_else(|| EnvFilter::new(format!("{QUIET},{default_filter}")));
+    let given = std::env::var_os("AFTERSEND_LOG").map(|given| EnvFilter::try_new(format!("{QUIET},{}", given.to_string_lossy())));
+    let is_unreadable = matches!(given, Some(Err(_)));
+    let filter = given.and_then(Result::ok).unwrap_or_else(|| EnvFilter::new(format!("{QUIET},{default_filter}")));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // A second call (tests start several services in one process) keeps the first.
     let _ = match format {
         LogFormat::Text => lines.with_target(false).try_init(),
         LogFormat::Json => lines.json().try_init(),
     };
+    if is_unreadable {
+        tracing::warn!("AFTERSEND_LOG is no filter and is not used: write a level, or pairs such as aftersend_ingest=debug,warn");
+    }
 }

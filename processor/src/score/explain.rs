@@ -14,7 +14,7 @@ pub struct Explanation {
     pub contributions: Vec<Contribution>,
     /// The policy that judged.
     pub policy_version: u32,
-    /// What time alone will change next.
+    /// What time alone will change next, of what is to be seen here.
     pub next: Option<Next>,
 }
 
@@ -32,10 +32,16 @@ pub struct Next {
 /// Explains the verdict on a person at `now` (Unix seconds).
 pub fn explain(state: &State, policy: &Policy, standing: &(impl Standing + ?Sized), now: i64) -> Explanation {
     let evaluation = evaluate(state, policy, standing, now);
-    let next = evaluation.changes_at.map(|at| {
+    let mut next = None;
+    let mut changes_at = evaluation.changes_at;
+    while let Some(at) = changes_at {
         let then = evaluate(state, policy, standing, at);
-        Next { at, reason: then.reason().into_owned(), evaluation: then }
-    });
+        if advice(&then) != advice(&evaluation) || then.reason() != evaluation.reason() {
+            next = Some(Next { at, reason: then.reason().into_owned(), evaluation: then });
+            break;
+        }
+        changes_at = then.changes_at;
+    }
     Explanation {
         reason: evaluation.reason().into_owned(),
         contributions: evaluation.contributions(),
@@ -43,4 +49,9 @@ pub fn explain(state: &State, policy: &Policy, standing: &(impl Standing + ?Size
         next,
         evaluation,
     }
+}
+
+/// What a verdict advises. A verdict also changes in what only the sinks look at.
+fn advice(of: &Evaluation) -> impl PartialEq + use<> {
+    (of.state, of.email_promotional_ok, of.email_transactional_ok, of.email_cadence, of.best_channel, of.best_channel_reason)
 }

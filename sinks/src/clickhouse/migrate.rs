@@ -1,7 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aftersend_pipeline::config::ClickHouse;
-use aftersend_schemas::migrations::{MIGRATIONS, RECORDS, RETENTION, Target, VIEWS};
+use aftersend_schemas::migrations::{MIGRATIONS, Migration, RECORDS, RETENTION, Target, VIEWS};
 use clickhouse::Client;
 
 use super::client;
@@ -75,18 +75,23 @@ pub async fn migrate(config: &ClickHouse) -> Result<Vec<&'static str>, MigrateEr
         }
         Ok::<_, MigrateError>(())
     };
-    if has_table(&client, config, "message_outcomes").await? && !has_table(&client, config, "migrations").await? {
+    let there = tables(&client, config).await?;
+    if !there.contains("migrations") && MIGRATIONS.iter().flat_map(Migration::tables).any(|table| there.contains(table)) {
         return Err(MigrateError::Unrecorded(config.database.clone()));
     }
     run("the record of migrations", target.statements(RECORDS)).await?;
     let recorded = recorded(&client, config).await?;
     not_newer(config, &recorded)?;
     let mut applied = Vec::new();
-    for migration in MIGRATIONS {
+    // A table that was dropped is made again, and whatever changed it later is applied again.
+    let is_whole =
+        |migration: &&Migration| recorded.contains_key(&migration.number) && migration.tables().all(|table| there.contains(table));
+    for migration in MIGRATIONS.iter().skip_while(is_whole) {
+        run(migration.name, migration.statements(&target)).await?;
+        applied.push(migration.name);
         if recorded.contains_key(&migration.number) {
             continue;
         }
-        run(migration.name, migration.statements(&target)).await?;
         let record = client
             .query(&target.fill("INSERT INTO {database}.migrations (number, name, checksum, release) VALUES (?, ?, ?, ?)"))
             .bind(migration.number)
@@ -94,7 +99,6 @@ pub async fn migrate(config: &ClickHouse) -> Result<Vec<&'static str>, MigrateEr
             .bind(migration.checksum())
             .bind(env!("CARGO_PKG_VERSION"));
         record.execute().await.map_err(failed(migration.name))?;
-        applied.push(migration.name);
     }
     for rule in RETENTION {
         let Some(days) = config.retention.days(rule.table) else { continue };
@@ -115,7 +119,7 @@ pub(super) fn target(config: &ClickHouse) -> Target<'_> {
 
 /// Refuses a database that a newer release, or none, has made. True if it lacks nothing that this one knows.
 pub(super) async fn is_current(client: &Client, config: &ClickHouse) -> Result<bool, MigrateError> {
-    if !has_table(client, config, "migrations").await? {
+    if !tables(client, config).await?.contains("migrations") {
         return Ok(false);
     }
     let recorded = recorded(client, config).await?;
@@ -148,10 +152,11 @@ async fn recorded(client: &Client, config: &ClickHouse) -> Result<BTreeMap<u32, 
     Ok(rows.into_iter().map(|row| (row.number, row)).collect())
 }
 
-async fn has_table(client: &Client, config: &ClickHouse, table: &str) -> Result<bool, MigrateError> {
-    let query = client.clone().with_database("system").query("SELECT count() FROM system.tables WHERE database = ? AND name = ?");
-    let found = query.bind(&config.database).bind(table).fetch_one::<u64>().await;
-    Ok(found.map_err(failure(config, "looking for tables"))? > 0)
+/// Tables and views of the database.
+pub(super) async fn tables(client: &Client, config: &ClickHouse) -> Result<BTreeSet<String>, MigrateError> {
+    let query = client.clone().with_database("system").query("SELECT name FROM system.tables WHERE database = ?").bind(&config.database);
+    let found = query.fetch_all::<String>().await;
+    Ok(found.map_err(failure(config, "looking for tables"))?.into_iter().collect())
 }
 
 pub(super) fn failure(config: &ClickHouse, what: &'static str) -> impl FnOnce(clickhouse::error::Error) -> MigrateError + use<> {

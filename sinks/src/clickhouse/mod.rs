@@ -21,7 +21,7 @@ mod writer;
 pub use client::client;
 pub use migrate::{MigrateError, migrate};
 pub use rollups::Rollups;
-pub use schema::{SchemaError, check_schema};
+pub use schema::{SchemaError, check_database, check_schema};
 pub use service::{ClickHouseSink, ClickHouseSinkError};
 pub use tables::TABLES;
 pub use writer::TooNew;

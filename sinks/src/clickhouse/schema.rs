@@ -7,10 +7,11 @@ use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::telemetry::Latch;
 use aftersend_schemas::columns::TABLES;
+use aftersend_schemas::migrations::{MIGRATIONS, Migration, views};
 use tokio_util::sync::CancellationToken;
 
 use super::client;
-use super::migrate::{MigrateError, failure, is_current};
+use super::migrate::{MigrateError, failure, is_current, tables};
 
 /// What is wrong with the tables, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +23,12 @@ pub enum SchemaError {
     #[error("database {0} lacks migrations of this release: run `aftersend migrate`")]
     Behind(String),
     /// A table is not there.
-    #[error("table {0} does not exist: run `aftersend migrate`")]
+    #[error("table {0} does not exist: run `aftersend migrate`, which makes it again; its rows come back by a replay")]
     NoTable(String),
     /// A column is not there.
-    #[error("table {table} has no column {column}, which needs type {needed}: run `aftersend migrate`; if it was dropped by hand, add it")]
+    #[error(
+        "table {table} has no column {column}, which needs type {needed}: run `aftersend migrate`; if it was dropped by hand, add it with ALTER TABLE {table} ADD COLUMN {column} {needed}"
+    )]
     NoColumn {
         /// With its database.
         table: String,
@@ -78,6 +81,16 @@ pub(super) async fn wait_for_schema(config: &ClickHouse, latch: Latch, shutdown:
             () = shutdown.cancelled() => return Ok(false),
             () = tokio::time::sleep(backoff.next_delay()) => {}
         }
+    }
+}
+
+/// Refuses a database in which anything is missing that this release makes, or that cannot be filled: what people ask, too.
+pub async fn check_database(config: &ClickHouse) -> Result<(), SchemaError> {
+    check_schema(config).await?;
+    let there = tables(&client(config), config).await?;
+    match MIGRATIONS.iter().flat_map(Migration::tables).chain(views()).find(|name| !there.contains(*name)) {
+        Some(missing) => Err(SchemaError::NoTable(format!("{}.{missing}", config.database))),
+        None => Ok(()),
     }
 }
 

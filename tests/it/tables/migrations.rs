@@ -3,7 +3,7 @@ use std::process::Command;
 use aftersend_pipeline::config::Span;
 use aftersend_schemas::columns::TABLES;
 use aftersend_schemas::migrations::{MIGRATIONS, RETENTION};
-use aftersend_sinks::clickhouse::{MigrateError, SchemaError, check_schema, migrate};
+use aftersend_sinks::clickhouse::{MigrateError, SchemaError, check_database, check_schema, migrate};
 use aftersend_tests::{Service, Setup, binary, kafka_brokers};
 
 use super::Database;
@@ -23,7 +23,20 @@ async fn migrating_again_applies_nothing_and_what_was_broken_off_is_applied_from
     database.execute("DROP TABLE provider_counts SYNC").await?;
     assert_eq!(migrate(&database.config).await?, all[1..]);
     assert_eq!(definitions(&database).await?, made);
-    check_schema(&database.config).await?;
+    check_database(&database.config).await?;
+    // What somebody dropped is made again, with what later files have changed.
+    for (statement, lacking, applied) in [
+        ("DROP TABLE track_calls SYNC", "track_calls", &all[..]),
+        ("DROP TABLE campaign_counts SYNC", "campaign_counts", &all[1..]),
+        ("DROP VIEW campaign_funnel SYNC", "campaign_funnel", &[]),
+    ] {
+        database.execute(statement).await?;
+        let error = check_database(&database.config).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{}.{lacking} does not exist: run `aftersend migrate`", database.config.database)), "{error}");
+        assert_eq!(migrate(&database.config).await?, applied);
+        assert_eq!(definitions(&database).await?, made);
+        check_database(&database.config).await?;
+    }
     database.finish().await
 }
 
@@ -47,6 +60,12 @@ async fn another_text_under_an_applied_number_is_refused_and_so_are_tables_witho
     database.execute("INSERT INTO migrations (number, name, checksum, release) VALUES (1, '0001_tables.sql', 'other', '0.0.1')").await?;
     assert!(matches!(migrate(&database.config).await, Err(MigrateError::Changed { name: "0001_tables.sql", .. })));
     database.execute("DROP TABLE migrations SYNC").await?;
+    assert!(matches!(migrate(&database.config).await, Err(MigrateError::Unrecorded(_))));
+    database.finish().await?;
+    let database = Database::unmigrated()?;
+    let server = database.client.clone().with_database("default");
+    server.query_raw(&format!("CREATE DATABASE {}", database.config.database)).execute().await?;
+    database.execute("CREATE TABLE raw_events (of_somebody_else UInt8) ENGINE = Memory").await?;
     assert!(matches!(migrate(&database.config).await, Err(MigrateError::Unrecorded(_))));
     database.finish().await
 }

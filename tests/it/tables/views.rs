@@ -118,18 +118,77 @@ async fn the_probabilities_of_the_funnel_are_right_for_campaigns_of_every_size()
     assert_eq!(found.len(), workspaces.len());
     for ((workspace, probabilities, verdict), Sizes { now, before }) in found.into_iter().zip(&workspaces) {
         let base = (now[0].max(now[1]) + before[0].max(before[1])) as f64;
-        let complaints = 500.0 * ((now[1] + before[1]) as f64 + 0.5) / (base + 1.0);
+        let complaints = 500.0 * ((now[1] + before[1]) as f64 + 500.0 * 0.0005) / (base + 500.0);
         let reached = (now[0] + now[2] + before[0] + before[2]) as f64;
-        let hard = 500.0 * ((now[2] + before[2]) as f64 + 0.5) / (reached + 1.0);
+        let hard = 500.0 * ((now[2] + before[2]) as f64 + 500.0 * 0.005) / (reached + 500.0);
         let (a, b) = (complaints + now[1] as f64, 500.0 - complaints + now[0].saturating_sub(now[1]) as f64);
         let (c, d) = (hard + now[2] as f64, 500.0 - hard + now[0] as f64);
         let wanted = [beta_above(a, b, 0.001), beta_above(a, b, 0.003), beta_above(c, d, 0.01), beta_above(c, d, 0.02)];
         for (found, wanted) in probabilities.iter().zip(wanted) {
             assert!((found - wanted).abs() < 1e-6, "{workspace} {now:?} {before:?}: {probabilities:?}, worked out {wanted}");
         }
-        let is_stopped = wanted[1] > 0.95 || wanted[3] > 0.95;
+        let is_stopped = now[1] > 0 && wanted[1] > 0.95 || now[2] > 0 && wanted[3] > 0.95;
         assert_eq!(verdict == "stop", is_stopped, "{workspace} {now:?} {before:?}: {probabilities:?}");
     }
+    database.finish().await
+}
+
+/// A workspace of which nothing is known yet, a channel in which nothing is ever delivered, a time long after the last mail; half of an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_campaign_is_warned_of_before_something_bad_has_happened() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let now = unix_millis().cast_unsigned() / 1000;
+    let at = hour(now - 2 * DAY);
+    let row = |workspace: &str, channel: &str, sent: u64, delivered: u64, complained: u64| {
+        format!("(0, '{workspace}', {at}, '{channel}', 'campaign', 1, '', {sent}, {delivered}, {complained}, {now})")
+    };
+    let rows = [
+        row("new", "email", 5, 5, 0),
+        row("waiting", "email", 2_000, 0, 0),
+        row("app", "in_app", 2_000, 0, 0),
+        row("one", "email", 3, 3, 1),
+        row("bad", "email", 500, 500, 20),
+    ];
+    let columns = "slice, workspace, hour, channel, kind, campaign, bounce_class, sent, delivered, complained, counted_at";
+    database.execute(&format!("INSERT INTO campaign_counts ({columns}) VALUES {}", rows.join(","))).await?;
+    let found = async |from: u64, until: u64| {
+        let query = format!("SELECT workspace::String, verdict FROM campaign_funnel(from = {from}, until = {until}) ORDER BY workspace");
+        database.rows::<(String, String)>(&query).await
+    };
+    let verdict = |workspace: &str| (workspace.to_owned(), if workspace == "bad" { "stop" } else { "ok" }.to_owned());
+    let expected: Vec<_> = ["app", "bad", "new", "one", "waiting"].map(verdict).into();
+    let at = u64::from(at);
+    assert_eq!(found(at + 1_800, at + 3_600).await?, expected, "the hour in which the time begins");
+    assert_eq!(found(at, at + 90 * DAY).await?, expected, "nothing lies in the 28 days before");
+    assert_eq!(found(at + 3_600, at + 7_200).await?, []);
+    database.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_suppressed_is_told_from_rehearsals_refusals_and_those_who_were_freed() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let calls = [
+        ("gone", "suppress", "acknowledged"),
+        ("rehearsed", "suppress", "dry_run"),
+        ("refused", "suppress", "refused"),
+        ("freed", "suppress", "acknowledged"),
+        ("freed", "unsuppress", "acknowledged"),
+        ("stopped", "unsubscribe", "acknowledged"),
+        ("both", "unsubscribe", "acknowledged"),
+        ("both", "suppress", "acknowledged"),
+        ("kept", "suppress", "acknowledged"),
+        ("kept", "unsuppress", "refused"),
+    ];
+    for (offset, (person, call, phase)) in calls.iter().enumerate() {
+        let columns = "person_id, call, phase, at, src_offset";
+        let row = format!("'{person}', '{call}', '{phase}', now64(3) - INTERVAL {} SECOND, {offset}", 60 - offset);
+        database.execute(&format!("INSERT INTO track_calls ({columns}) VALUES ({row})")).await?;
+    }
+    let query = "SELECT person_id, call::String FROM suppressions_current ORDER BY person_id";
+    let found = database.rows::<(String, String)>(query).await?;
+    let expected = [("both", "suppress"), ("gone", "suppress"), ("kept", "suppress"), ("stopped", "unsubscribe")];
+    assert_eq!(found, expected.map(|(person, call)| (person.to_owned(), call.to_owned())));
+    assert_eq!(database.rows::<u64>("SELECT count() FROM suppression_calls").await?, [8]);
     database.finish().await
 }
 
@@ -268,8 +327,8 @@ async fn funnel(database: &Database, events: &[&Event], now: u64) -> anyhow::Res
         assert_eq!(classes, sums.by_class.keys().cloned().collect::<Vec<_>>(), "{key:?}");
         let usual = &usual[&(sums_key(&key.0), sums_key(&key.1))];
         let reached = (usual.delivered + usual.bounced) as f64;
-        let complaints = (usual.complained as f64 + 0.5) / (usual_base(events, &key, until) + 1.0);
-        let hard = (usual.hard() as f64 + 0.5) / (reached + 1.0);
+        let complaints = (usual.complained as f64 + 500.0 * 0.0005) / (usual_base(events, &key, until) + 500.0);
+        let hard = (usual.hard() as f64 + 500.0 * 0.005) / (reached + 500.0);
         let (a, b) = (
             500.0 * complaints + sums.complained as f64,
             500.0 * (1.0 - complaints) + sums.delivered.saturating_sub(sums.complained) as f64,
@@ -280,9 +339,10 @@ async fn funnel(database: &Database, events: &[&Event], now: u64) -> anyhow::Res
         for (found, wanted) in numbers.iter().zip(wanted) {
             assert!((found - wanted).abs() < 1e-6, "{key:?}: {numbers:?}, worked out {wanted}");
         }
-        let expected = if p[1] > 0.95 || p[3] > 0.95 {
+        let above = |complaints: f64, hard: f64| sums.complained > 0 && complaints > 0.95 || sums.hard() > 0 && hard > 0.95;
+        let expected = if above(p[1], p[3]) {
             "stop"
-        } else if p[0] > 0.95 || p[2] > 0.95 {
+        } else if above(p[0], p[2]) {
             "watch"
         } else {
             "ok"

@@ -1,0 +1,86 @@
+//! How operators name a customer.
+
+use aftersend_pipeline::config::Config;
+use aftersend_schemas::address::Address;
+use aftersend_schemas::identity::{Person, Subject};
+use aftersend_schemas::topics::partition_of;
+use anyhow::{Context as _, bail};
+
+use crate::args::Customer;
+
+/// Whom an operator means.
+pub(crate) struct Meant {
+    /// As known everywhere.
+    pub(crate) person: Person,
+    /// Of all that is known of them.
+    pub(crate) partition: i32,
+    /// Given by the operator.
+    pub(crate) address: Option<String>,
+}
+
+impl Meant {
+    /// Reads how the operator names them.
+    pub(crate) fn by(Customer { customer, workspace }: &Customer, config: &Config) -> anyhow::Result<Self> {
+        let workspaces = config.workspaces();
+        if !workspaces.is_empty() && !workspaces.contains(workspace.as_str()) {
+            bail!("there is no workspace {workspace:?}: --workspace takes one of {}", Vec::from_iter(workspaces).join(", "));
+        }
+        if matches!(customer.trim(), "" | "cio_" | "email:") {
+            bail!(
+                "{customer:?} names nobody: give the customer's id, cio_ and Customer.io's own id, email:ADDRESS, or email: and the hash of one"
+            );
+        }
+        let privacy = config.privacy.privacy()?;
+        let by_address = customer.strip_prefix("email:").map(|rest| (rest, Address::read(rest)));
+        if let Some((rest, None)) = by_address.as_ref().filter(|(rest, _)| rest.contains('@')) {
+            bail!("{rest:?} is no address");
+        }
+        let is_hash = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (subject, address) = match (by_address, customer.strip_prefix("cio_")) {
+            (Some((_, Some(address))), _) => {
+                let hash = privacy.identity(&address);
+                let hash = hash.context("with [privacy] email = \"drop\" nobody is known by an address")?;
+                (Subject::Email(hash), Some(address.as_str().to_owned()))
+            }
+            (Some((hash, None)), _) if is_hash(hash) => (Subject::Email(hash.into()), None),
+            (_, Some(id)) => (Subject::Cio(id.into()), None),
+            _ => (Subject::Id(customer.into()), None),
+        };
+        let key = subject.key();
+        let person = subject.person(workspace, &key).context("nobody is meant")?;
+        Ok(Self { person, partition: partition_of(key.as_bytes()), address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meant(customer: &str, privacy: &str) -> anyhow::Result<Meant> {
+        let config = Config::parse(&format!("[privacy]\n{privacy}\n"), [])?;
+        Meant::by(&Customer { customer: customer.into(), workspace: "default".into() }, &config)
+    }
+
+    #[test]
+    fn customers_are_named_by_their_id_customer_ios_id_or_an_address() {
+        let hashed = "hash_keys = [{ key = \"test key\" }]";
+        let hash = "e0133736c049df33bb251ff893de6ea7";
+        for (customer, person, key) in [
+            ("u-1", "default:id:u-1", "u-1"),
+            ("cio_ab", "default:cio:ab", "cio_ab"),
+            ("A@b.example", "default:id:A@b.example", "A@b.example"),
+            ("email:7", "default:id:email:7", "email:7"),
+            ("email:A@b.example", &format!("default:email:{hash}"), &format!("email:{hash}")),
+            (&format!("email:{hash}"), &format!("default:email:{hash}"), &format!("email:{hash}")),
+        ] {
+            let meant = meant(customer, hashed).unwrap();
+            assert_eq!((meant.person.to_string().as_str(), meant.partition), (person, partition_of(key.as_bytes())), "{customer}");
+            assert_eq!(meant.address.as_deref(), customer.starts_with("email:A").then_some("a@b.example"), "{customer}");
+        }
+        assert!(meant("email:a@b.example", "email = \"drop\"").is_err());
+        for nobody in ["", " ", "cio_", "email:"] {
+            assert!(meant(nobody, hashed).is_err(), "{nobody:?}");
+        }
+        assert!(meant("email:@", hashed).is_err_and(|error| error.to_string() == "\"@\" is no address"));
+    }
+}
