@@ -236,14 +236,14 @@ fn check_reading(
     // As little room as the configuration allows.
     let room = limits.max_body_bytes;
     let admission = Admission::new(&config::Ingest { max_body_bytes: room, max_in_flight_bytes: room, ..config::Ingest::default() });
-    let mut theirs = admission.body();
+    let mut theirs = admission.body(true);
     let others = if theirs.grow(others, true).is_ok() { others } else { 0 };
 
     let end = (!is_whole).then_some(Err(PayloadError::Incomplete(None)));
     let payload = stream::iter(pieces.iter().cloned().map(Ok).chain(end));
     let payload = payload.inspect(|_| assert!(admission.bytes() <= room, "more is held than there is room for"));
     let mut verification = CONFIGURED.keys.begin(&signed);
-    let mut permit = admission.body();
+    let mut permit = admission.body(true);
     let declared = is_whole.then_some(body.len() as u64);
     let kept = read(payload, Some(&mut verification), declared, limits, &mut permit).now_or_never().expect("all of it is there");
 

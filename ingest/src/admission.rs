@@ -24,6 +24,8 @@ pub struct Admission {
     bytes: Count,
     /// So much of the bytes for bodies that are waited for: who sends slowly cannot lock out events that are there.
     waiting_bytes: usize,
+    /// Of these, what connections may have of which nothing was verified yet.
+    strangers_bytes: usize,
     lanes: [Lane; LANES],
 }
 
@@ -75,6 +77,7 @@ impl Admission {
             arriving: Count::new(limits.max_in_flight_requests),
             bytes: Count::new(bytes),
             waiting_bytes: (bytes - bytes / 4).max(limits.max_body_bytes),
+            strangers_bytes: ((bytes - bytes / 4) / 2).max(limits.max_body_bytes),
             lanes: std::array::from_fn(lane),
         })
     }
@@ -98,9 +101,11 @@ impl Admission {
         Ok(RequestPermit(&self.requests))
     }
 
-    /// A body, of which nothing is there yet.
-    pub fn body(self: &Arc<Self>) -> BodyPermit {
-        BodyPermit { admission: self.clone(), bytes: 0, lane: None }
+    /// A body, of which nothing is there yet, on a connection of which a request was verified before, or not: those who only begin bodies must leave room
+    /// to those who are known.
+    pub fn body(self: &Arc<Self>, is_proven: bool) -> BodyPermit {
+        let waiting_bytes = if is_proven { self.waiting_bytes } else { self.strangers_bytes };
+        BodyPermit { admission: self.clone(), waiting_bytes, bytes: 0, lane: None }
     }
 
     /// Verified requests in flight.
@@ -143,6 +148,7 @@ impl Drop for RequestPermit<'_> {
 /// The bytes of a body, from its first piece until its record is delivered or given up, which may be after the answer.
 pub struct BodyPermit {
     admission: Arc<Admission>,
+    waiting_bytes: usize,
     bytes: usize,
     lane: Option<usize>,
 }
@@ -151,7 +157,7 @@ impl BodyPermit {
     /// So many bytes more: all of the body, or a piece of one that is waited for.
     pub fn grow(&mut self, amount: usize, whole: bool) -> Result<(), Full> {
         let bytes = &self.admission.bytes;
-        let limit = if whole { bytes.limit } else { self.admission.waiting_bytes };
+        let limit = if whole { bytes.limit } else { self.waiting_bytes };
         bytes.take(amount, limit)?;
         self.bytes += amount;
         Ok(())
@@ -208,7 +214,7 @@ mod tests {
         drop(first);
         assert!(admission.enter().is_ok());
 
-        let mut body = admission.body();
+        let mut body = admission.body(true);
         assert_eq!((body.grow(60, true), body.grow(40, true), body.grow(1, true)), (Ok(()), Ok(()), Err(Full)));
         body.shrink_to(10);
         assert_eq!(admission.bytes(), 10);
@@ -219,9 +225,14 @@ mod tests {
     #[test]
     fn bodies_that_are_waited_for_leave_a_quarter_to_those_that_are_there() {
         let admission = admission(10, 1_000_000, 400_000);
-        let mut slow = admission.body();
+        let mut slow = admission.body(true);
         assert_eq!((slow.grow(750_000, false), slow.grow(1, false)), (Ok(()), Err(Full)));
-        assert_eq!(admission.body().grow(560, true), Ok(()));
+        assert_eq!(admission.body(true).grow(560, true), Ok(()));
+        drop(slow);
+        let mut stranger = admission.body(false);
+        assert_eq!((stranger.grow(400_000, false), stranger.grow(1, false)), (Ok(()), Err(Full)));
+        assert_eq!(admission.body(false).grow(1, false), Err(Full), "of all strangers together");
+        assert_eq!(admission.body(true).grow(350_000, false), Ok(()));
     }
 
     #[test]
@@ -242,14 +253,14 @@ mod tests {
     #[test]
     fn one_partition_gets_a_quarter_and_leaves_the_rest_to_the_others() {
         let admission = admission(8, 1_000_000, 1);
-        let mut hot: Vec<_> = (0..3).map(|_| admission.body()).collect();
+        let mut hot: Vec<_> = (0..3).map(|_| admission.body(true)).collect();
         let results: Vec<_> = hot.iter_mut().map(|body| body.enter_lane(b"u-1")).collect();
         assert_eq!(results, [Ok(()), Ok(()), Err(Full)]);
-        assert_eq!(admission.body().enter_lane(b"u-2"), Ok(()));
+        assert_eq!(admission.body(true).enter_lane(b"u-2"), Ok(()));
         hot.remove(0);
-        assert_eq!(admission.body().enter_lane(b"u-1"), Ok(()));
+        assert_eq!(admission.body(true).enter_lane(b"u-1"), Ok(()));
 
-        let mut heavy = admission.body();
+        let mut heavy = admission.body(true);
         heavy.grow(260_000, true).unwrap();
         assert_eq!(heavy.enter_lane(b"u-9"), Err(Full));
     }

@@ -150,7 +150,7 @@ impl Door {
         let own_place = connection.map(|connection| &connection.is_reading);
         let is_proven = connection.is_some_and(|connection| connection.is_proven.get());
         let place = self.admission.arrive(own_place, is_proven).map_err(|_| Answer::Overloaded)?;
-        let mut permit = self.admission.body();
+        let mut permit = self.admission.body(is_proven);
         let body = body::read(payload, verification.as_mut(), declared, self.limits, &mut permit).await?;
         drop(place);
         let received_at = unix_millis();

@@ -129,8 +129,8 @@ impl Topics {
             (self.track_ledger(), compact(0)),
             (self.track_calls(), keep_days(30)),
             (self.operator(), compact(0)),
-            // What is usual is taken from the week before.
-            (self.providers(), vec![("cleanup.policy", "compact,delete".into()), ("retention.ms", (9 * DAY_MS).to_string())]),
+            // Webhooks may be a week late, and what is usual is taken from the week before.
+            (self.providers(), vec![("cleanup.policy", "compact,delete".into()), ("retention.ms", (16 * DAY_MS).to_string())]),
             // The broker's clock decides what an hour is. One hour counts; the rest is for whoever comes later.
             (self.track_brake(), [keep_days(7), vec![("message.timestamp.type", "LogAppendTime".into())]].concat()),
         ]

@@ -93,6 +93,12 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_among_signing_keys_is_refused_since_whoever_guesses_it_could_sign_with_it() {
+        let said = error(&format!("{MINIMAL}[[source]]\nname = \"a\"\nsigning_keys = [\"k\", \" # old key\"]\n"), &[]);
+        assert!(said.contains("source.signing_keys") && said.contains("leave comments out") && !said.contains("old"), "{said}");
+    }
+
+    #[test]
     fn a_list_of_any_length_is_filled_in_order() {
         let names: Vec<String> = (0..12).map(|n| format!("AFTERSEND__SOURCE__{n}__NAME")).collect();
         let keys: Vec<String> = (0..12).map(|n| format!("AFTERSEND__SOURCE__{n}__SIGNING_KEYS")).collect();

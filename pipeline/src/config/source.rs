@@ -147,6 +147,10 @@ impl Source {
     fn validate_secrets(&mut self) -> Result<(), ConfigError> {
         let of = |key: &str| format!("source {:?}: {key}", self.name);
         self.signing_keys.read_file("source.signing_keys_file", self.signing_keys_file.as_ref())?;
+        if self.signing_keys.0.iter().any(|key| key.reveal().trim_start().starts_with('#')) {
+            let fix = "one begins with #, and no key of Customer.io does: every line of signing_keys_file is a key, so leave comments out";
+            return Err(ConfigError::missing("source.signing_keys", fix));
+        }
         self.signing_keys.trim();
         if let Some(header) = &mut self.secret_header {
             header.value.read_file("source.secret_header.value", header.value_file.as_ref())?;

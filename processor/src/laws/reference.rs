@@ -200,7 +200,8 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
             concerns && !lives_on && *at > hard_lifted
         })
         .map(|((at, _, _, provider, domain, confidence), received)| {
-            let quarantined = standing.quarantined(aftersend_schemas::address::ProviderId(*provider), *at);
+            let counted_at = if *received >= 1000 { i64::from(*at).min(*received / 1000) } else { i64::from(*at) };
+            let quarantined = standing.quarantined(aftersend_schemas::address::ProviderId(*provider), counted_at as u32);
             (*at, *received, rules.bounces == BounceMode::Strict && *confidence >= 80 && !domain && !quarantined, quarantined)
         })
         .collect();

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,6 +20,9 @@ const ONE_TEXT: f64 = 0.7;
 /// It ends after so many calm windows, an hour: below twice the usual rate, and below half of the rate that opens one.
 const CALM_WINDOWS: u32 = 3600 / BUCKET;
 const CALM_LEAP: f64 = 2.0;
+/// Quarantines that began so many seconds before the newest window of their workspace, or have stood so long, stay as they are: until then their windows have
+/// a whole week before them. As long as Customer.io tries to deliver a webhook.
+pub(super) const OPEN_FOR: u32 = 7 * 86_400;
 /// What is usual is the median of so many seconds before.
 pub(super) const USUAL: u32 = 7 * 86_400;
 /// What is known of one provider: the oldest go first.
@@ -41,9 +44,18 @@ pub struct QuarantineRecord {
     pub quarantine: Quarantine,
     /// The newest window (Unix seconds) of its workspace at the time.
     pub newest: u32,
+    /// When the clock (Unix seconds) saw it first as it is here, and when it was written.
+    pub found_at: i64,
+    /// See `found_at`.
+    pub written_at: i64,
 }
 
 impl QuarantineRecord {
+    /// True for one that has stayed as it is for so long that what is heard of its time now is a replay, or a part of what was heard.
+    pub(super) fn is_settled(&self) -> bool {
+        self.written_at.saturating_sub(self.found_at) >= i64::from(OPEN_FOR)
+    }
+
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
         FORMAT.encode(self)
@@ -89,18 +101,22 @@ impl QuarantineKey {
 /// The quarantines of one provider by their first second.
 pub(super) type Quarantines = BTreeMap<u32, Quarantine>;
 
-/// When hard bounces leapt. What began before `settled` stays as it is `known`; the rest follows from the windows since, whenever they came.
-pub(super) fn quarantines(known: &Quarantines, windows: &BTreeMap<u32, Window>, settled: u32) -> Quarantines {
-    let mut found: Quarantines = known.range(..settled).map(|(start, quarantine)| (*start, *quarantine)).collect();
-    if let Some(mut last) = found.last_entry() {
+/// When hard bounces leapt. What began before `settled` stays as it is `known`, and so does what is among the `kept`, or no window says anything of any more;
+/// the rest follows from the windows since, whenever they came.
+pub(super) fn quarantines(known: &Quarantines, kept: &BTreeSet<u32>, windows: &BTreeMap<u32, Window>, settled: u32) -> Quarantines {
+    let is_forgotten = |start: u32| windows.range(start..=start.saturating_add(BUCKET)).next().is_none();
+    let stands = |(start, _): &(&u32, &Quarantine)| **start < settled || kept.contains(start) || is_forgotten(**start);
+    let mut found: Quarantines = known.iter().filter(stands).map(|(start, quarantine)| (*start, *quarantine)).collect();
+    if let Some((_, last)) = found.range_mut(..settled).next_back().filter(|(start, last)| last.until > settled && !kept.contains(start))
+        && windows.range(settled..last.until).next().is_some()
+    {
         // How far it reaches into what is looked at now is for the windows there to say.
-        let last = last.get_mut();
         last.until = last.until.min(until(settled));
     }
     for (&start, window) in windows.range(settled..) {
-        if let Some(mut last) = found.last_entry().filter(|last| start < last.get().until) {
-            if rate(window) >= (CALM_LEAP * f64::from(last.get().usual)).max(RATE / 2.0) {
-                last.get_mut().until = until(start);
+        if let Some((_, last)) = found.range_mut(..=start).next_back().filter(|(_, last)| start < last.until) {
+            if rate(window) >= (CALM_LEAP * f64::from(last.usual)).max(RATE / 2.0) {
+                last.until = last.until.max(until(start));
             }
             continue;
         }
@@ -116,8 +132,8 @@ pub(super) fn quarantines(known: &Quarantines, windows: &BTreeMap<u32, Window>, 
         }
         let usual = usual(windows, before);
         if two.hard() >= BOUNCES && two.common() >= ONE_TEXT && rate(&two) >= (LEAP * usual).max(RATE) {
-            match found.last_entry().filter(|last| before < last.get().until) {
-                Some(mut last) => last.get_mut().until = until(start),
+            match found.range_mut(..=before).next_back().filter(|(_, last)| before < last.until) {
+                Some((_, last)) => last.until = last.until.max(until(start)),
                 None => {
                     found.insert(before, Quarantine { until: until(start), usual: usual as f32 });
                 }
@@ -152,18 +168,13 @@ fn usual(windows: &BTreeMap<u32, Window>, before: u32) -> f64 {
     rates.get(middle - missing).copied().unwrap_or_default()
 }
 
-/// The seconds that stand differently, and whether any of them in quarantine now.
-pub(super) fn difference(before: &Quarantines, after: &Quarantines) -> Option<(Range<u32>, bool)> {
-    let surplus = |of: &Quarantines, other: &Quarantines| {
-        let changed = of.iter().filter(|(start, quarantine)| other.get(start).is_none_or(|known| known.until != quarantine.until));
-        changed.map(|(start, quarantine)| *start..quarantine.until).reduce(|all, range| all.start.min(range.start)..all.end.max(range.end))
-    };
-    match (surplus(after, before), surplus(before, after)) {
-        (Some(seconds), gone) => {
-            let seconds = gone.map_or(seconds.clone(), |gone| gone.start.min(seconds.start)..gone.end.max(seconds.end));
-            Some((seconds, true))
-        }
-        (None, Some(seconds)) => Some((seconds, false)),
-        (None, None) => None,
-    }
+/// The seconds that stand differently, quarantine by quarantine, and whether it is in force or was withdrawn.
+pub(super) fn difference(before: &Quarantines, after: &Quarantines) -> Vec<(Range<u32>, bool)> {
+    let changed = after.iter().filter_map(|(start, now)| match before.get(start) {
+        Some(earlier) if earlier.until == now.until => None,
+        Some(earlier) => Some((*start..now.until.max(earlier.until), true)),
+        None => Some((*start..now.until, true)),
+    });
+    let gone = before.iter().filter(|(start, _)| !after.contains_key(start)).map(|(start, earlier)| (*start..earlier.until, false));
+    changed.chain(gone).collect()
 }

@@ -1,19 +1,18 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::ProviderId;
 
-use super::quarantine::{BOUNCES, Quarantine, QuarantineKey, QuarantineRecord, Quarantines, USUAL, difference, quarantines};
+use super::quarantine::{BOUNCES, OPEN_FOR, Quarantine, QuarantineKey, QuarantineRecord, Quarantines, USUAL, difference, quarantines};
 use super::window::{BUCKET, Mailed, Window, WindowKey};
 use crate::score::Standing;
 
 /// Seconds after a hard bounce at which its window is taken to be complete: shorter than any hold before something irreversible.
 pub const SETTLE: i64 = 600;
-/// Quarantines that began so many seconds before the newest window of their workspace stay as they are: until then their windows have a whole week before
-/// them.
-const OPEN_FOR: u32 = 86_400;
+/// Whose windows run ahead by so many seconds, as in a backlog, is looked at before they do.
+const LOOK: u32 = 86_400;
 /// Windows older than this, seen from the newest, are forgotten.
 const KEEP: u32 = USUAL + OPEN_FOR;
 
@@ -23,6 +22,8 @@ struct Provider {
     windows: BTreeMap<u32, Window>,
     /// When hard bounces are not to be believed.
     quarantines: Quarantines,
+    /// First seconds of those that stay whatever is heard of their time.
+    kept: BTreeSet<u32>,
     /// Read from their topic since the last were worked out; nothing for one that never was.
     recalled: BTreeMap<u32, Option<Quarantine>>,
     /// Windows have changed since the quarantines were worked out.
@@ -38,7 +39,7 @@ impl Provider {
     }
 
     /// The seconds that stand differently, and whether in quarantine now.
-    fn settle(&mut self, settled: u32) -> Option<(Range<u32>, bool)> {
+    fn settle(&mut self, settled: u32) -> Vec<(Range<u32>, bool)> {
         self.is_stale = false;
         let mut known = self.quarantines.clone();
         for (start, recalled) in std::mem::take(&mut self.recalled) {
@@ -47,7 +48,8 @@ impl Provider {
                 None => known.remove(&start),
             };
         }
-        let found = quarantines(&known, &self.windows, settled);
+        let found = quarantines(&known, &self.kept, &self.windows, settled);
+        self.kept.retain(|start| found.contains_key(start));
         let before = std::mem::replace(&mut self.quarantines, found);
         difference(&before, &self.quarantines)
     }
@@ -72,14 +74,20 @@ impl Provider {
 #[derive(Debug, Default)]
 struct Workspace {
     providers: HashMap<ProviderId, Provider>,
-    /// The newest window that anybody knew of.
+    /// The newest window that anybody knew of, and that of the last look.
     newest: u32,
+    looked_at: u32,
 }
 
 impl Workspace {
     /// What began before is settled.
     fn settled(&self) -> u32 {
         self.newest.saturating_sub(OPEN_FOR)
+    }
+
+    /// Whoever writes it says when that is.
+    fn record(&self, quarantine: Quarantine) -> QuarantineRecord {
+        QuarantineRecord { quarantine, newest: self.newest, found_at: 0, written_at: 0 }
     }
 }
 
@@ -89,6 +97,8 @@ pub struct Standings {
     workspaces: HashMap<Arc<str>, Workspace>,
     /// Whose quarantines are to be worked out.
     stale: Vec<(Arc<str>, ProviderId)>,
+    /// What has changed and was not told yet.
+    changed: Vec<Changed>,
 }
 
 /// A quarantine that began, grew or shrank.
@@ -121,6 +131,11 @@ impl Standings {
         workspace.newest = workspace.newest.max(record.map_or(0, |record| record.newest));
         let provider = workspace.providers.entry(key.provider).or_default();
         provider.recalled.insert(key.start, record.map(|record| record.quarantine));
+        if record.is_some_and(|record| record.is_settled()) {
+            provider.kept.insert(key.start)
+        } else {
+            provider.kept.remove(&key.start)
+        };
         if !provider.is_stale {
             provider.is_stale = true;
             self.stale.push((key.workspace.clone(), key.provider));
@@ -138,6 +153,9 @@ impl Standings {
     }
 
     fn change(&mut self, key: &WindowKey, join: impl FnOnce(&mut Window) -> bool) {
+        if self.workspaces.get(&key.workspace).is_some_and(|workspace| workspace.looked_at.saturating_add(LOOK) < key.start) {
+            self.work_out();
+        }
         let workspace = self.workspaces.entry(key.workspace.clone()).or_default();
         workspace.newest = workspace.newest.max(key.start);
         let settled = workspace.settled();
@@ -152,25 +170,30 @@ impl Standings {
 
     /// Works out the quarantines of everybody whose windows changed: once, however much was joined. What stands differently now.
     pub fn settle(&mut self) -> Vec<Changed> {
-        let mut all = Vec::new();
+        self.work_out();
+        std::mem::take(&mut self.changed)
+    }
+
+    fn work_out(&mut self) {
         for (name, id) in std::mem::take(&mut self.stale) {
             let Some(workspace) = self.workspaces.get_mut(&name) else { continue };
             let settled = workspace.settled();
-            let changed = workspace.providers.get_mut(&id).and_then(|provider| provider.settle(settled));
-            all.extend(changed.map(|(seconds, open)| Changed { workspace: name, provider: id, seconds, open }));
+            let changed = workspace.providers.get_mut(&id).map(|provider| provider.settle(settled)).unwrap_or_default();
+            let changed = changed.into_iter().map(|(seconds, open)| Changed { workspace: name.clone(), provider: id, seconds, open });
+            self.changed.extend(changed);
         }
-        all
+        for workspace in self.workspaces.values_mut() {
+            workspace.looked_at = workspace.newest;
+        }
     }
 
-    /// Drops providers of whom nothing was heard for longer than windows are kept, by the newest of their workspace, and who never were in quarantine. The
-    /// newest of all.
-    pub fn forget_old(&mut self) -> u32 {
-        for Workspace { providers, newest } in self.workspaces.values_mut() {
+    /// Drops providers of whom nothing was heard for longer than windows are kept, by the newest of their workspace, and who never were in quarantine.
+    pub fn forget_old(&mut self) {
+        for Workspace { providers, newest, .. } in self.workspaces.values_mut() {
             let oldest = newest.saturating_sub(KEEP);
             let is_fresh = |provider: &Provider| provider.is_stale || provider.newest().is_some_and(|own| own >= oldest);
             providers.retain(|_, provider| !provider.quarantines.is_empty() || is_fresh(provider));
         }
-        self.workspaces.values().map(|workspace| workspace.newest).max().unwrap_or_default()
     }
 
     /// One workspace's view.
@@ -181,7 +204,7 @@ impl Standings {
     /// All quarantines that are known, as they are to be kept.
     pub fn records(&self) -> impl Iterator<Item = (QuarantineKey, QuarantineRecord)> {
         self.workspaces.iter().flat_map(|(name, workspace)| {
-            let record = |quarantine: &Quarantine| QuarantineRecord { quarantine: *quarantine, newest: workspace.newest };
+            let record = |quarantine: &Quarantine| workspace.record(*quarantine);
             workspace.providers.iter().flat_map(move |(id, provider)| {
                 let key = |start: &u32| QuarantineKey { workspace: name.clone(), provider: *id, start: *start };
                 provider.quarantines.iter().map(move |(start, quarantine)| (key(start), record(quarantine)))
@@ -193,7 +216,7 @@ impl Standings {
     pub fn record(&self, key: &QuarantineKey) -> Option<QuarantineRecord> {
         let workspace = self.workspaces.get(&key.workspace)?;
         let quarantine = *workspace.providers.get(&key.provider)?.quarantines.get(&key.start)?;
-        Some(QuarantineRecord { quarantine, newest: workspace.newest })
+        Some(workspace.record(quarantine))
     }
 
     /// Quarantines that cover a second, over all workspaces.

@@ -156,7 +156,7 @@ fn a_replay_of_mail_older_than_any_window_finds_the_same_quarantines() {
 #[test]
 fn what_was_no_leap_in_its_week_becomes_none_when_that_week_is_forgotten() {
     let mut standings = Standings::default();
-    for window in 0..18 * 288 {
+    for window in 0..24 * 288 {
         let at = INCIDENT - INCIDENT % BUCKET + window * BUCKET;
         for n in 0..200_u64 {
             let text = match window {
@@ -173,6 +173,61 @@ fn what_was_no_leap_in_its_week_becomes_none_when_that_week_is_forgotten() {
         standings.settle();
         assert_eq!(known(&standings), [], "window {window}");
     }
+}
+
+/// Nothing bounced after it, its windows were forgotten, and its record was written while it was new.
+#[test]
+fn a_quarantine_of_a_quiet_workspace_stands_by_its_record_also_when_its_windows_are_gone() {
+    let lived = standings(&incident(gmail(), 0), 12);
+    let mut told = Standings::default();
+    for (key, record) in lived.records() {
+        told.read(&key.encode(), Some(&record.encode())).unwrap();
+    }
+    assert_eq!(told.settle().len(), 1);
+    assert_eq!(known(&told), known(&lived));
+
+    // Parts of that time are read again: they say less than all of it did, and are believed for as long as it is new.
+    let (key, record) = lived.records().next().unwrap();
+    for (written_at, stands) in [(6 * i64::from(DAY), false), (7 * i64::from(DAY), true)] {
+        told.read(&key.encode(), Some(&QuarantineRecord { written_at, ..record }.encode())).unwrap();
+        for mailed in incident(gmail(), 0).iter().filter(|mailed| mailed.message % 16 == 0) {
+            told.observe(&WindowKey::of(&"default".into(), mailed), mailed);
+        }
+        told.settle();
+        assert_eq!(known(&told) == known(&lived), stands, "written {written_at} s after it was found");
+    }
+}
+
+/// Days of them are joined before anybody looks.
+#[test]
+fn a_backlog_of_a_month_finds_the_quarantines_that_were_found_live() {
+    let mut mails = incident(gmail(), 3);
+    for (n, at) in (INCIDENT + 43_200..INCIDENT + 30 * DAY).step_by(3_600).enumerate() {
+        mails.push(mail(gmail(), at, 2_000_000 + n as u64, Some("550 5.1.1 User unknown")));
+    }
+    let mut live = Standings::default();
+    let mut backlog = Standings::default();
+    for mailed in &mails {
+        let key = WindowKey::of(&"default".into(), mailed);
+        live.observe(&key, mailed);
+        live.settle();
+        backlog.observe(&key, mailed);
+    }
+    assert!(backlog.settle().iter().any(|changed| changed.open && changed.seconds.contains(&INCIDENT)));
+    assert_eq!(known(&backlog), known(&live));
+    assert_eq!(known(&backlog).len(), 1);
+}
+
+#[test]
+fn webhooks_that_are_six_days_late_make_a_quarantine_as_if_they_had_come_in_time() {
+    let in_time = standings(&incident(gmail(), 3), 12);
+    let mut late = Standings::default();
+    quiet(&mut late, INCIDENT + 43_200, 6, 3);
+    for mailed in &incident(gmail(), 3) {
+        late.observe(&WindowKey::of(&"default".into(), mailed), mailed);
+    }
+    late.settle();
+    assert_eq!(known(&late), known(&in_time));
 }
 
 #[test]
@@ -205,9 +260,9 @@ proptest! {
     /// Whoever starts with what is written knows what those know who have seen everything, at any time.
     #[test]
     fn records_and_the_windows_of_a_week_tell_as_much_as_everything_that_was_seen(
-        leaps in prop::collection::vec((0_u32..14, 0_u32..288, 1_u32..400, 2_u64..8), 1..6),
+        leaps in prop::collection::vec((0_u32..18, 0_u32..288, 1_u32..400, 2_u64..8), 1..6),
         usual in 0_u64..5,
-        stop in 1_u32..15,
+        stop in 1_u32..20,
     ) {
         let begin = INCIDENT - INCIDENT % DAY;
         let mut lived = Standings::default();
@@ -235,7 +290,7 @@ proptest! {
             told.read(&key.encode(), Some(&record.encode())).unwrap();
         }
         let newest = windows.last().map_or(0, |(key, _)| key.start);
-        for (key, window) in windows.iter().filter(|(key, _)| key.start + 8 * DAY >= newest) {
+        for (key, window) in windows.iter().filter(|(key, _)| key.start + 14 * DAY >= newest) {
             told.read(&key.encode(), Some(&window.encode())).unwrap();
         }
         told.settle();

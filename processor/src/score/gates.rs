@@ -43,7 +43,7 @@ impl AddressGate {
             .filter(|(bounce, _)| bounce.at > state.hard_lifted_at)
             .filter(|(bounce, _)| concerns_address_in_use(state, bounce) && !lives_again(state, bounce, seen_until))
             .map(|(bounce, received_at)| {
-                let is_quarantined = standing.quarantined(bounce.provider, bounce.at);
+                let is_quarantined = standing.quarantined(bounce.provider, mailed_at(bounce.at, *received_at));
                 let is_certain = policy.rules.bounces == BounceMode::Strict && bounce.confidence >= CERTAIN && !bounce.domain;
                 Bounce { at: bounce.at, received_at: *received_at, is_certain: is_certain && !is_quarantined, is_quarantined }
             })
@@ -59,6 +59,11 @@ impl AddressGate {
             Self::Recovering { at: last.at }
         }
     }
+}
+
+/// The second of a bounce as its provider's windows count it: no later than its arrival (Unix milliseconds), where that is known.
+fn mailed_at(at: u32, received_at: i64) -> u32 {
+    u32::try_from(received_at / 1000).ok().filter(|received| *received > 0).map_or(at, |received| at.min(received))
 }
 
 /// The bounce that settled it, and when the last record that it took had arrived: the earliest such arrival, so that more evidence makes no verdict newer.

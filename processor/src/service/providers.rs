@@ -17,14 +17,14 @@ const WINDOWS: usize = 4_096;
 /// People who bounced lately, by provider: those beyond are looked at again when their window is complete.
 const BOUNCED: usize = 4_096;
 
-/// Seconds, by the newest of all, for which a bounce is kept in memory.
-const LATELY: u32 = 6 * 3_600;
+/// Seconds after its arrival, by the newest of all, for which a bounce is kept in memory.
+const LATELY: i64 = 6 * 3_600;
 
-/// A quarantine is written again when its record is so many milliseconds old: the topic keeps records for nine days.
-const REWRITE: i64 = 86_400_000;
+/// A quarantine is written again when its record is so many seconds old: the topic keeps records for 16 days.
+const REWRITE: i64 = 86_400;
 
-/// When (Unix seconds), and who.
-type Bounced = VecDeque<(u32, Key)>;
+/// When it bounced, when that arrived (both Unix seconds), and who.
+type Bounced = VecDeque<(u32, i64, Key)>;
 
 #[derive(Default)]
 pub(super) struct Providers {
@@ -36,13 +36,15 @@ pub(super) struct Providers {
     touched: BTreeSet<(i32, WindowKey)>,
     /// Those that the transaction under way holds.
     flying: BTreeSet<(i32, WindowKey)>,
-    /// Quarantines as they were written, and when (Unix milliseconds).
-    recorded: BTreeMap<QuarantineKey, (Quarantine, i64)>,
+    /// Quarantines as they were written.
+    recorded: BTreeMap<QuarantineKey, QuarantineRecord>,
     /// Those of our partitions that are to be written, and those that the transaction under way holds.
     unrecorded: BTreeSet<QuarantineKey>,
     flying_quarantines: BTreeSet<QuarantineKey>,
     is_reconciled: bool,
     bounced: HashMap<(Arc<str>, ProviderId), Bounced>,
+    /// The newest arrival of a bounce.
+    arrived: i64,
     workspaces: HashSet<Arc<str>>,
 }
 
@@ -53,7 +55,7 @@ impl Providers {
             let known = record.value.as_deref().map(QuarantineRecord::decode).transpose()?;
             self.standings.recall(&key, known);
             match known {
-                Some(known) => self.recorded.insert(key, (known.quarantine, record.timestamp)),
+                Some(known) => self.recorded.insert(key, known),
                 None => self.recorded.remove(&key),
             };
             return Ok(());
@@ -86,12 +88,12 @@ impl Providers {
         self.unrecorded.retain(|key| home(key) != partition);
         self.flying_quarantines.retain(|key| home(key) != partition);
         for bounced in self.bounced.values_mut() {
-            bounced.retain(|(_, key)| key.partition() != partition);
+            bounced.retain(|(.., key)| key.partition() != partition);
         }
     }
 
-    /// A mail to somebody.
-    pub(super) fn observe(&mut self, partition: i32, person: &Key, mailed: &Mailed) {
+    /// A mail to somebody, of which we heard at `received_at` (Unix milliseconds).
+    pub(super) fn observe(&mut self, partition: i32, person: &Key, mailed: &Mailed, received_at: i64) {
         if mailed.provider == ProviderId::UNKNOWN {
             return;
         }
@@ -101,7 +103,9 @@ impl Providers {
             if bounced.len() >= BOUNCED {
                 bounced.pop_front();
             }
-            bounced.push_back((mailed.at, person.clone()));
+            let arrived = received_at / 1000;
+            self.arrived = self.arrived.max(arrived);
+            bounced.push_back((mailed.at, arrived, person.clone()));
         }
         let key = WindowKey::of(&workspace, mailed);
         let contributed = self.contributions.entry(partition).or_default();
@@ -138,21 +142,22 @@ impl Providers {
             tell(&changed, now / 1000);
             let Changed { workspace, provider, seconds, .. } = changed;
             let bounced = self.bounced.get(&(workspace, provider)).into_iter().flatten();
-            affected.extend(bounced.filter(|(at, _)| seconds.contains(at)).map(|(_, key)| key.clone()));
+            affected.extend(bounced.filter(|(at, ..)| seconds.contains(at)).map(|(.., key)| key.clone()));
         }
         if !self.is_reconciled {
-            self.reconcile(now);
+            self.reconcile(now / 1000);
             self.is_reconciled = true;
         }
         affected
     }
 
-    /// Has written what the topic says otherwise of the quarantines in our partitions, and what it would forget. Everything that was read must be settled.
+    /// Has written what the topic says otherwise of the quarantines in our partitions, and what it would forget (`now` in Unix seconds). Everything that was
+    /// read must be settled.
     fn reconcile(&mut self, now: i64) {
         let known: BTreeMap<QuarantineKey, Quarantine> = self.standings.records().map(|(key, record)| (key, record.quarantine)).collect();
         let is_recorded = |(key, quarantine): &(&QuarantineKey, &Quarantine)| {
             let recorded = self.recorded.get(key);
-            recorded.is_some_and(|(recorded, written)| recorded == *quarantine && written.saturating_add(REWRITE) > now)
+            recorded.is_some_and(|recorded| recorded.quarantine == **quarantine && recorded.written_at.saturating_add(REWRITE) > now)
         };
         let new = known.iter().filter(|one| !is_recorded(one)).map(|(key, _)| key);
         let gone = self.recorded.keys().filter(|key| !known.contains_key(key));
@@ -174,7 +179,12 @@ impl Providers {
     pub(super) fn outputs(&mut self, topic: &Arc<str>, timestamp: i64, now: i64) -> Vec<Output> {
         self.flying_quarantines = std::mem::take(&mut self.unrecorded);
         let quarantines = self.flying_quarantines.iter().map(|key| {
-            let value = self.standings.record(key).map(|record| record.encode());
+            let value = self.standings.record(key).map(|mut record| {
+                record.written_at = now / 1000;
+                let earlier = self.recorded.get(key).filter(|earlier| earlier.quarantine == record.quarantine);
+                record.found_at = earlier.map_or(record.written_at, |earlier| earlier.found_at);
+                record.encode()
+            });
             Output { topic: topic.clone(), partition: home(key), key: key.encode().into(), timestamp: now, value }
         });
         let mut outputs: Vec<Output> = quarantines.collect();
@@ -199,9 +209,10 @@ impl Providers {
 
     /// Forgets what can change no verdict any more.
     pub(super) fn forget_old(&mut self) {
-        let newest = self.standings.forget_old();
+        self.standings.forget_old();
+        let newest = self.arrived;
         self.bounced.retain(|_, bounced| {
-            bounced.retain(|(at, _)| at.saturating_add(LATELY) >= newest);
+            bounced.retain(|(_, arrived, _)| arrived.saturating_add(LATELY) >= newest);
             !bounced.is_empty()
         });
     }
@@ -215,7 +226,8 @@ impl Providers {
 /// What is in force is for somebody to know of; what is over is known from the topic at every start.
 fn tell(changed: &Changed, now: i64) {
     let Changed { workspace, provider, seconds, open } = changed;
-    let (workspace, provider) = (&**workspace, provider.name());
+    // Whoever is not in the shipped table has no name here, only a number.
+    let (workspace, provider) = (&**workspace, format!("{} ({:08x})", provider.name(), provider.0));
     let [from, until] = [seconds.start, seconds.end].map(|second| jiff::Timestamp::from_second(second.into()).unwrap_or_default());
     if !open {
         tracing::warn!(workspace, provider, %from, %until, "hard bounces of a mailbox provider are believed again: it was in no quarantine");

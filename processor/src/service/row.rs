@@ -23,8 +23,10 @@ pub(super) struct Head {
 impl Head {
     /// A verdict and the timer for whatever comes next, given the timer that is set.
     pub(super) fn after(evaluation: &Evaluation, state: &State, policy: &Policy, as_of: i64, armed_at: Option<i64>) -> Self {
-        // A hard bounce is judged once more when everybody's mail of that time has been counted.
-        let settles_at = evaluation.facts.hard_bounced_at.map(|at| at + SETTLE).filter(|at| *at > as_of);
+        // A hard bounce is judged once more when everybody's mail of that time has been counted, which came no sooner than it did.
+        let arrived_at = || state.hard.as_slice().iter().map(|(_, received_at)| received_at / 1000).max();
+        let known_at = evaluation.facts.hard_bounced_at.map(|at| at.max(arrived_at().unwrap_or(at)));
+        let settles_at = known_at.map(|at| at.saturating_add(SETTLE)).filter(|at| *at > as_of);
         let changes_at = [evaluation.changes_at, state.forget_at(policy, as_of), settles_at].into_iter().flatten().min();
         Self::arm(as_of, evaluation.state, changes_at, armed_at)
     }
@@ -92,6 +94,8 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use aftersend_pipeline::config::Config;
+    use aftersend_schemas::address::ProviderId;
+    use aftersend_schemas::bounce::BounceClass;
     use aftersend_schemas::identity::{Namespace, Person};
 
     use super::*;
@@ -184,6 +188,12 @@ mod tests {
         record.evaluation.facts.hard_bounced_at = Some(1_900);
         let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
         assert_eq!(head.armed_at, Some(1_900 + SETTLE), "what everybody's mail says of the bounce is known by then");
+        let (class, provider, delivery_id) = (BounceClass::HardRecipient, ProviderId(1), String::new());
+        let hard = Fact::Bounced { class, confidence: 90, deferred: false, provider, delivery_id, received_at: 1_990_000 };
+        state.observe(&Observation { at: 1_000, message: 1, address: 1, fact: hard });
+        (record.evaluation.facts.hard_bounced_at, record.state) = (Some(1_000), state.encode());
+        let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
+        assert_eq!(head.armed_at, Some(1_990 + SETTLE), "no sooner than it came");
     }
 
     #[test]

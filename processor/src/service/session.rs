@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -254,7 +254,7 @@ impl Session {
         }
         let judged = stream.max(said.judged_at.min(wall));
         if let (Ok((key, _)), Some(mailed)) = (&said.what, &said.mailed) {
-            self.providers.observe(partition, key, mailed);
+            self.providers.observe(partition, key, mailed, said.received_at.unwrap_or_default());
         }
         self.batch.fold(said, judged, &mut self.people)
     }
@@ -318,7 +318,13 @@ impl Session {
         let mut closed = std::mem::replace(&mut self.batch, next).close(&self.profiles, &self.policies, &self.providers, &self.people);
         let written = closed.flight.outputs.iter().map(|output| output.timestamp).max();
         let written = written.unwrap_or_else(unix_millis);
-        closed.flight.outputs.extend(self.providers.outputs(&self.providers_topic, written, unix_millis()));
+        let outputs = self.providers.outputs(&self.providers_topic, written, unix_millis());
+        // With the place of each partition that is written to the group is asked whether it is still ours.
+        let written: BTreeSet<i32> = outputs.iter().map(|output| output.partition).collect();
+        let missing = written.into_iter().filter(|partition| closed.flight.places.iter().all(|place| place.partition != *partition));
+        let missing: Vec<_> = missing.filter_map(|partition| self.people.place(partition)).collect();
+        closed.flight.places.extend(missing);
+        closed.flight.outputs.extend(outputs);
         if closed.is_local() {
             return Ok(self.people.land(closed.changes, &[], &[], &BTreeMap::new(), unix_millis())?);
         }

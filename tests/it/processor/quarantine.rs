@@ -102,8 +102,10 @@ async fn a_quarantine_of_weeks_ago_is_remembered_and_written_again_before_it_is_
     let start = u32::try_from(now - 20 * DAY)?.next_multiple_of(BUCKET);
     let key = QuarantineKey { workspace: "shop".into(), provider: ProviderId::of_domain("gmail.com"), start };
     let quarantine = Quarantine { until: start + 7200, usual: 0.01 };
-    let (topic, name, value) =
-        (setup.topics().providers(), key.encode(), QuarantineRecord { quarantine, newest: start + 5 * 86_400 }.encode());
+    // Nothing else has bounced in the workspace since.
+    let (found_at, written_at) = (i64::from(start) + 600, now - 2 * DAY);
+    let record = QuarantineRecord { quarantine, newest: start + BUCKET, found_at, written_at };
+    let (topic, name, value) = (setup.topics().providers(), key.encode(), record.encode());
     let producer: ThreadedProducer<_> = producer_config(&setup.config, "test", 30_000).create()?;
     let written = unix_millis() - 2 * DAY * 1000;
     let record = BaseRecord::to(&topic).partition(partition_of(&name)).key(&name).payload(&value).timestamp(written);
