@@ -1,5 +1,6 @@
 //! `aftersend simulate`
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -30,11 +31,18 @@ pub async fn run(options: &SimulateOptions, shutdown: CancellationToken) -> anyh
     let seconds = started.elapsed().as_secs_f64();
     let count = |wanted: fn(&Outcome) -> bool| sent.iter().filter(|sent| wanted(&sent.outcome)).count();
     let accepted = count(|outcome| *outcome == Outcome::Accepted);
+    let mut refusals: BTreeMap<u16, usize> = BTreeMap::new();
+    for sent in &sent {
+        if let Outcome::Answered(status) = sent.outcome {
+            *refusals.entry(status).or_default() += 1;
+        }
+    }
     let summary = serde_json::json!({
         "sent": total - count(|outcome| *outcome == Outcome::Unsent),
         "accepted": accepted,
         "distinct": options.count,
         "refused": count(|outcome| matches!(outcome, Outcome::Answered(_))),
+        "refused_by_status": refusals,
         "lost": count(|outcome| *outcome == Outcome::Lost),
         "seconds": (seconds * 1000.0).round() / 1000.0,
         "per_second": (accepted as f64 / seconds.max(0.001)).round(),

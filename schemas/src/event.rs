@@ -11,6 +11,9 @@ use crate::json::{self, NotAnObject, Value};
 use crate::members::{Field, Member, Members, Scope};
 use crate::oddity::{Oddities, Oddity};
 
+/// Difference of clocks that is not worth a word, milliseconds.
+const CLOCK_MS: i64 = 300_000;
+
 /// Longest text that is taken for an id: Customer.io's own limit is 150 bytes, and a record's key must not outgrow its record.
 pub const ID_BYTES: usize = 512;
 
@@ -150,6 +153,18 @@ impl<'a> Event<'a> {
     pub fn address(&self) -> Option<Cow<'a, str>> {
         let recipient = if self.object_type == "email" { self.text(Field::Recipient) } else { None };
         recipient.or_else(|| self.identifier(Field::Email)).or_else(|| self.text(Field::EmailAddress))
+    }
+
+    /// True unless this was sent to something else than a mailbox: then the address is only one of the person's.
+    pub fn is_of_a_mailbox(&self) -> bool {
+        !matches!(self.object_type.as_ref(), "push" | "sms" | "whatsapp" | "in_app" | "slack" | "webhook")
+    }
+
+    /// Flags what is dated ahead of its arrival (Unix milliseconds).
+    pub fn arrived(&mut self, received_at: i64) {
+        if self.time.seconds().is_some_and(|at| at.saturating_mul(1000) > received_at.saturating_add(CLOCK_MS)) {
+            self.oddities.insert(Oddity::AheadOfArrival);
+        }
     }
 
     /// True if a machine opened or clicked, as far as Customer.io can tell: an open that was prefetched, a click marked so.

@@ -15,8 +15,6 @@ use crate::normaliser::Normaliser;
 use crate::oddity::Oddity;
 use crate::rows::{MessageOutcome, Position};
 
-/// Difference of clocks that is not worth a word, milliseconds.
-const CLOCK_MS: i64 = 300_000;
 /// Member of the metadata that lists what was unusual about the event.
 const ODDITIES: &str = "aftersend_oddities";
 
@@ -30,9 +28,7 @@ impl Normaliser {
         epoch: u32,
     ) -> Result<MessageOutcome<'a>, NotAnObject> {
         let mut event = self.event(body)?;
-        if event.time.seconds().is_some_and(|at| at * 1000 > received.received_at + CLOCK_MS) {
-            event.oddities.insert(Oddity::AheadOfArrival);
-        }
+        event.arrived(received.received_at);
         let address = event.address();
         let read_address = address.as_deref().and_then(Address::read);
         let read = Read {
@@ -69,7 +65,8 @@ impl Normaliser {
             machine: event.by_machine(),
             failure_message: failure_message.map(|text| self.shown_of(&read, text)).unwrap_or_default(),
             href: event.text(Field::Href).map(|text| self.shown_of(&read, text)).unwrap_or_default(),
-            mailbox_provider: read.address.as_ref().map(Address::provider).unwrap_or_default(),
+            mailbox_provider: read.mailbox(&event).map(Address::provider).unwrap_or_default(),
+            recipient_domain: read.mailbox(&event).map(|address| address.domain().to_owned()).unwrap_or_default().into(),
             email_hash: read
                 .address
                 .as_ref()
@@ -77,7 +74,6 @@ impl Normaliser {
                 .unwrap_or_default()
                 .into(),
             metadata: self.metadata(&event, &read).into(),
-            recipient_domain: read.address.map(Address::into_domain).unwrap_or_default().into(),
             cio_id: read.cio_id,
             message_id: read.message_id,
             source: received.source.as_ref().into(),
@@ -254,6 +250,13 @@ struct Read<'a> {
     /// Empty if unknown; so is the next.
     cio_id: Cow<'a, str>,
     message_id: Cow<'a, str>,
+}
+
+impl Read<'_> {
+    /// The mailbox that an event was sent to.
+    fn mailbox(&self, event: &Event<'_>) -> Option<&Address> {
+        self.address.as_ref().filter(|_| event.is_of_a_mailbox())
+    }
 }
 
 /// True for what somebody may have written for an address: `jane @example.com`, `jane (at) example.com`.

@@ -152,10 +152,15 @@ impl Standings {
         Ok(())
     }
 
-    fn change(&mut self, key: &WindowKey, join: impl FnOnce(&mut Window) -> bool) {
+    /// Before mail of a window is counted that runs ahead of what was looked at: works out what follows from everything until then. Not for what is read from
+    /// the topic: its oldest windows have lost the week before them.
+    pub fn look_before(&mut self, key: &WindowKey) {
         if self.workspaces.get(&key.workspace).is_some_and(|workspace| workspace.looked_at.saturating_add(LOOK) < key.start) {
             self.work_out();
         }
+    }
+
+    fn change(&mut self, key: &WindowKey, join: impl FnOnce(&mut Window) -> bool) {
         let workspace = self.workspaces.entry(key.workspace.clone()).or_default();
         workspace.newest = workspace.newest.max(key.start);
         let settled = workspace.settled();

@@ -211,6 +211,7 @@ fn a_backlog_of_a_month_finds_the_quarantines_that_were_found_live() {
         let key = WindowKey::of(&"default".into(), mailed);
         live.observe(&key, mailed);
         live.settle();
+        backlog.look_before(&key);
         backlog.observe(&key, mailed);
     }
     assert!(backlog.settle().iter().any(|changed| changed.open && changed.seconds.contains(&INCIDENT)));

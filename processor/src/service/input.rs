@@ -89,7 +89,8 @@ impl EventReader {
         mailed: &mut Option<Mailed>,
         address: &mut ClearAddress,
     ) -> Result<(Key, Observation), Ending> {
-        let event = self.normaliser.event(message.payload().unwrap_or_default()).map_err(|_| Ending::NotAnEvent)?;
+        let mut event = self.normaliser.event(message.payload().unwrap_or_default()).map_err(|_| Ending::NotAnEvent)?;
+        event.arrived(received.received_at);
         if !event.oddities.is_empty() {
             odd.get_or_insert_default().note(&event);
         }

@@ -115,6 +115,7 @@ impl Providers {
         if !window.observe(mailed) || !window.has_bounces() {
             return;
         }
+        self.standings.look_before(&key);
         if was_of_interest {
             self.standings.observe(&key, mailed);
         } else {
