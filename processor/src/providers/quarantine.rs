@@ -7,9 +7,11 @@ use aftersend_schemas::address::ProviderId;
 use aftersend_schemas::versioned::Format;
 use serde::{Deserialize, Serialize};
 
-use super::window::{BUCKET, Window};
+use super::window::{BUCKET, Window, key, read_key};
 
 const FORMAT: Format = Format::new("provider quarantine", 1);
+/// Before the start in a record's key.
+const MARK: &str = "q";
 /// Hard bounces in two windows without which nobody is in quarantine.
 pub(super) const BOUNCES: f64 = 30.0;
 /// Share of the mail that must have bounced, and how many times more than usual.
@@ -85,16 +87,13 @@ pub struct QuarantineKey {
 impl QuarantineKey {
     /// The key of the record: `workspace:provider:qstart`, which is no key of a window. Kafka's own rule chooses its partition.
     pub fn encode(&self) -> Vec<u8> {
-        format!("{}:{:08x}:q{}", self.workspace, self.provider.0, self.start).into_bytes()
+        key(&self.workspace, self.provider, MARK, self.start)
     }
 
     /// Reads a key.
     pub fn decode(key: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(key).ok()?;
-        let (rest, start) = text.rsplit_once(":q")?;
-        let (workspace, provider) = rest.rsplit_once(':')?;
-        let provider = ProviderId(u32::from_str_radix(provider, 16).ok()?);
-        Some(Self { start: start.parse().ok()?, workspace: workspace.into(), provider })
+        let (workspace, provider, start) = read_key(key, MARK)?;
+        Some(Self { workspace, provider, start })
     }
 }
 

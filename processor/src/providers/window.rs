@@ -47,17 +47,27 @@ impl WindowKey {
 
     /// The key of the record: `workspace:provider:start`. The partition says whose contribution it is.
     pub fn encode(&self) -> Vec<u8> {
-        format!("{}:{:08x}:{}", self.workspace, self.provider.0, self.start).into_bytes()
+        key(&self.workspace, self.provider, "", self.start)
     }
 
     /// Reads a key.
     pub fn decode(key: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(key).ok()?;
-        let (rest, start) = text.rsplit_once(':')?;
-        let (workspace, provider) = rest.rsplit_once(':')?;
-        let provider = ProviderId(u32::from_str_radix(provider, 16).ok()?);
-        Some(Self { start: start.parse().ok()?, workspace: workspace.into(), provider })
+        let (workspace, provider, start) = read_key(key, "")?;
+        Some(Self { start, workspace, provider })
     }
+}
+
+/// `workspace:provider:start`, the last part behind a mark that says what begins there.
+pub(super) fn key(workspace: &str, provider: ProviderId, mark: &str, start: u32) -> Vec<u8> {
+    format!("{workspace}:{:08x}:{mark}{start}", provider.0).into_bytes()
+}
+
+/// Reads a key with this mark, and no other.
+pub(super) fn read_key(key: &[u8], mark: &str) -> Option<(Arc<str>, ProviderId, u32)> {
+    let (rest, start) = std::str::from_utf8(key).ok()?.rsplit_once(':')?;
+    let (workspace, provider) = rest.rsplit_once(':')?;
+    let provider = ProviderId(u32::from_str_radix(provider, 16).ok()?);
+    Some((workspace.into(), provider, start.strip_prefix(mark)?.parse().ok()?))
 }
 
 /// What one partition, or all together, saw in one window.

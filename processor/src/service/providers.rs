@@ -134,7 +134,7 @@ impl Providers {
         name
     }
 
-    /// Works out what follows from everything that was joined. Whoever may stand differently now (Unix milliseconds).
+    /// Works out what follows from everything that was joined. Whoever may stand differently. `now` is in Unix milliseconds.
     pub(super) fn settle(&mut self, now: i64) -> BTreeSet<Key> {
         let mut affected = BTreeSet::new();
         let all = self.standings.settle();
