@@ -59,6 +59,7 @@ impl Expected {
             }
         };
         same("accepted", measured.accepted as u64, self.accepted as u64);
+        same("raw", measured.raw, self.accepted as u64 - self.dead_sent);
         same("outcomes", measured.outcomes, self.distinct.len() as u64);
         same("duplicates", measured.duplicates, self.duplicates);
         same("dead", measured.dead, self.dead_sent);

@@ -9,6 +9,8 @@ use serde::Deserialize;
 pub(super) struct Measured {
     /// 2xx answers, as the sender counted them.
     pub(super) accepted: usize,
+    /// Rows of `raw_events_current`.
+    pub(super) raw: u64,
     /// Rows of `message_outcomes_current`.
     pub(super) outcomes: u64,
     /// Records of `raw` whose event id another record has too, counted in the payloads.
@@ -44,6 +46,7 @@ impl Measured {
         }
         Ok(Self {
             accepted,
+            raw: count("count() FROM raw_events_current").await?,
             outcomes: count("count() FROM message_outcomes_current").await?,
             duplicates: count(&format!("toUInt64(count() - uniqExact({id})) FROM raw_events_current")).await?,
             dead: count("count() FROM dead_letters_current").await?,

@@ -101,11 +101,18 @@ async fn play(namespace: &Namespace, track_api: &TrackApi, now: i64, started: In
     summary::step("all accepted; waiting for rows, profiles and calls");
 
     let deadline = Instant::now() + SETTLE;
-    settle(namespace, track_api, &expected, sender.accepted(), deadline).await?;
+    let (measured, differences) = settle(namespace, track_api, &expected, sender.accepted(), deadline).await?;
+    if !differences.is_empty() {
+        return Ok(report(&measured, differences, track_api));
+    }
     let latency = probe(namespace, track_api, &sender, now, &mut expected, deadline).await?;
     let (measured, differences) = settle(namespace, track_api, &expected, sender.accepted(), deadline).await?;
-
     summary::show(&measured, &stories, track_api, &latency, started.elapsed());
+    Ok(report(&measured, differences, track_api))
+}
+
+/// Prints the differences and the last line, and gives the differences back.
+fn report(measured: &Measured, differences: Vec<String>, track_api: &TrackApi) -> Vec<String> {
     for difference in &differences {
         summary::step(&format!("DIFFERENT: {difference}"));
     }
@@ -119,7 +126,7 @@ async fn play(namespace: &Namespace, track_api: &TrackApi, now: i64, started: In
         "ok": differences.is_empty(),
     });
     summary::result(&line.to_string());
-    Ok(differences)
+    differences
 }
 
 /// Waits until what is measured is what is expected and nothing moves any more, or until the deadline; then says how it stands.
