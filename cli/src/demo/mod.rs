@@ -28,8 +28,14 @@ const SEED: u64 = 20;
 const CONNECTIONS: usize = 32;
 const CROWD_CUSTOMERS: u32 = 250;
 const CROWD_EVENTS: usize = 3_000;
-/// How long everything may take to arrive where it belongs.
-const SETTLE: Duration = Duration::from_secs(90);
+/// Between two looks at what has arrived: longer than a batch may stay open.
+const LOOK: Duration = Duration::from_millis(800);
+/// Looks without anything new, 90 s or more, after which nothing is waited for any more. Counted, since a machine that was put to sleep has lost no webhook.
+const IDLE_LOOKS: u32 = 112;
+/// Looks after which it is over whatever moves: a quarter of an hour.
+const ALL_LOOKS: u32 = 1_125;
+/// Looks for the probe, 5 ms apart and each with a query.
+const PROBE_LOOKS: u32 = 6_000;
 /// Signed bodies that are no event.
 const JUNK: [&[u8]; 4] = [b"not json at all", b"[{\"event_id\":\"in a list\"}]", b"\"text\"", b"{\"event_id\":\"cut off"];
 
@@ -100,13 +106,12 @@ async fn play(namespace: &Namespace, track_api: &TrackApi, now: i64, started: In
     }
     summary::step("all accepted; waiting for rows, profiles and calls");
 
-    let deadline = Instant::now() + SETTLE;
-    let (measured, differences) = settle(namespace, track_api, &expected, sender.accepted(), deadline).await?;
+    let (measured, differences) = settle(namespace, track_api, &expected, sender.accepted()).await?;
     if !differences.is_empty() {
         return Ok(report(&measured, differences, track_api));
     }
-    let latency = probe(namespace, track_api, &sender, now, &mut expected, deadline).await?;
-    let (measured, differences) = settle(namespace, track_api, &expected, sender.accepted(), deadline).await?;
+    let latency = probe(namespace, track_api, &sender, now, &mut expected).await?;
+    let (measured, differences) = settle(namespace, track_api, &expected, sender.accepted()).await?;
     summary::show(&measured, &stories, track_api, &latency, started.elapsed());
     Ok(report(&measured, differences, track_api))
 }
@@ -129,20 +134,22 @@ fn report(measured: &Measured, differences: Vec<String>, track_api: &TrackApi) -
     differences
 }
 
-/// Waits until what is measured is what is expected and nothing moves any more, or until the deadline; then says how it stands.
+/// Waits until what is measured is what is expected and nothing moves any more, or until nothing has come for long enough; then says how it stands.
 async fn settle(
     namespace: &Namespace,
     track_api: &TrackApi,
     expected: &Expected,
     accepted: usize,
-    deadline: Instant,
 ) -> anyhow::Result<(Measured, Vec<String>)> {
     let mut last = None;
+    let (mut looks, mut idle) = (0, 0);
     loop {
         let measured = Measured::take(&namespace.config, accepted).await?;
         let differences = expected.differences(&measured, track_api);
         let now = Some((measured.rows.clone(), track_api.asked().len()));
-        if differences.is_empty() && now == last || Instant::now() > deadline {
+        idle = if now == last { idle + 1 } else { 0 };
+        looks += 1;
+        if differences.is_empty() && idle > 0 || idle >= IDLE_LOOKS || looks >= ALL_LOOKS {
             summary::progress("");
             return Ok((measured, differences));
         }
@@ -153,8 +160,7 @@ async fn settle(
             measured.people.len(),
             track_api.asked().len()
         ));
-        // Longer than a batch may stay open.
-        tokio::time::sleep(Duration::from_millis(800)).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -179,14 +185,7 @@ pub(crate) struct Latency {
 }
 
 /// One complaint on its own, watched until it is a row and a call.
-async fn probe(
-    namespace: &Namespace,
-    track_api: &TrackApi,
-    sender: &Sender,
-    now: i64,
-    expected: &mut Expected,
-    deadline: Instant,
-) -> anyhow::Result<Latency> {
+async fn probe(namespace: &Namespace, track_api: &TrackApi, sender: &Sender, now: i64, expected: &mut Expected) -> anyhow::Result<Latency> {
     const PERSON: &str = "probe-petra";
     let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(SEED);
     let body = Body::email(PERSON, &format!("probe-{now}"), "spammed", now, json!({}), &mut random);
@@ -199,7 +198,10 @@ async fn probe(
         bail!("the probe was not accepted");
     }
     let (mut row, mut call) = (None, None);
-    while (row.is_none() || call.is_none()) && Instant::now() < deadline {
+    for _ in 0..PROBE_LOOKS {
+        if row.is_some() && call.is_some() {
+            break;
+        }
         if call.is_none() && track_api.asked().iter().any(|asked| asked.person == PERSON && asked.call == "suppress") {
             call = Some(sent.elapsed());
         }
