@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use aftersend_pipeline::config::Config;
-use aftersend_pipeline::kafka::{Complaints, producer_config};
+use aftersend_pipeline::kafka::{ClientWatch, producer_config};
 use aftersend_schemas::topics::Topics;
 use prometheus::IntCounter;
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Statistics};
 use tokio::sync::oneshot;
 
 use crate::admission::BodyPermit;
@@ -47,7 +47,7 @@ struct Ticket {
 /// Receives delivery reports, on the client's own thread.
 struct Reports {
     late: IntCounter,
-    complaints: Complaints,
+    watch: ClientWatch,
 }
 
 impl ClientContext for Reports {
@@ -62,7 +62,11 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.tell(&error, reason);
+        self.watch.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.watch.stats(&statistics);
     }
 }
 
@@ -95,7 +99,10 @@ impl Publisher {
         // Batching follows the load: a record that finds the connection idle leaves at once, and while requests are under way what arrives
         // makes the next batch.
         client.set("linger.ms", "0").set("max.in.flight.requests.per.connection", "1");
-        let producer = client.create_with_context(Reports { late: metrics.late.clone(), complaints: Complaints::default() })?;
+        let watch = ClientWatch::new(config);
+        let producer: ThreadedProducer<Reports> =
+            client.create_with_context(Reports { late: metrics.late.clone(), watch: watch.clone() })?;
+        watch.attach(producer.client());
         Ok(Self { producer, raw: topics.raw(), dead: topics.dead(), metrics })
     }
 

@@ -7,6 +7,7 @@ mod demo;
 mod door;
 mod end_to_end;
 mod exactly_once;
+mod fenced_brokers;
 mod outages;
 mod processor;
 mod proof_of_life;

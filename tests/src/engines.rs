@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
@@ -77,6 +78,15 @@ impl Engines {
     /// SIGKILL.
     pub fn kill(&self, engine: Engine) -> anyhow::Result<()> {
         ensure!(Command::new("kill").args(["-KILL", &self.pid(engine)?]).status()?.success());
+        Ok(())
+    }
+
+    /// Stands still for so long, as on a machine that was put to sleep.
+    pub async fn pause(&self, engine: Engine, length: Duration) -> anyhow::Result<()> {
+        let pid = self.pid(engine)?;
+        ensure!(Command::new("kill").args(["-STOP", &pid]).status()?.success());
+        tokio::time::sleep(length).await;
+        ensure!(Command::new("kill").args(["-CONT", &pid]).status()?.success());
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use rdkafka::{ClientContext, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use super::{Notice, Partition};
-use crate::kafka::Complaints;
+use crate::kafka::ClientWatch;
 use crate::telemetry::ConsumerMetrics;
 
 /// Held by whoever still works on revoked partitions; dropping it lets the rebalance go on.
@@ -36,7 +36,7 @@ pub(super) struct Context<T: Send + 'static> {
     overrun: Arc<AtomicBool>,
     /// What changed since the polling thread last asked.
     changes: Mutex<Changes>,
-    complaints: Complaints,
+    watch: ClientWatch,
 }
 
 /// Rebalances as the polling thread sees them.
@@ -50,12 +50,13 @@ pub(super) struct Changes {
 
 impl<T: Send + 'static> Context<T> {
     pub(super) fn new(
+        watch: ClientWatch,
         notices: mpsc::UnboundedSender<Notice<T>>,
         drain: Duration,
         metrics: ConsumerMetrics,
         overrun: Arc<AtomicBool>,
     ) -> Self {
-        Self { notices, drain, metrics, overrun, changes: Mutex::default(), complaints: Complaints::default() }
+        Self { notices, drain, metrics, overrun, changes: Mutex::default(), watch }
     }
 
     /// What changed since the last call.
@@ -89,6 +90,7 @@ fn lag(partition: &rdkafka::statistics::Partition, commits_in_transactions: bool
 
 impl<T: Send + 'static> ClientContext for Context<T> {
     fn stats(&self, statistics: Statistics) {
+        self.watch.stats(&statistics);
         for (name, topic) in &statistics.topics {
             for (number, partition) in &topic.partitions {
                 if *number >= 0
@@ -101,7 +103,7 @@ impl<T: Send + 'static> ClientContext for Context<T> {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.tell(&error, reason);
+        self.watch.error(&error, reason);
     }
 }
 

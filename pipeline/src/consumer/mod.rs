@@ -29,7 +29,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::Config;
-use crate::kafka::consumer_config;
+use crate::kafka::{ClientWatch, consumer_config};
 use crate::offsets::NextOffset;
 use crate::record::Record;
 use crate::telemetry::ConsumerMetrics;
@@ -127,13 +127,15 @@ impl<T: Send + 'static> Consumer<T> {
         let (sender, notices) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(CHUNKS));
         let overrun = Arc::new(AtomicBool::new(false));
-        let context = Context::new(sender.clone(), drain, metrics.clone(), overrun.clone());
+        let watch = ClientWatch::new(config);
+        let context = Context::new(watch.clone(), sender.clone(), drain, metrics.clone(), overrun.clone());
         let mut client = consumer_config(config, service, group);
         client.set("enable.partition.eof", if R::WANTS_ENDS { "true" } else { "false" });
         if R::COLLECTS {
             client.set("fetch.min.bytes", "262144").set("fetch.wait.max.ms", "200");
         }
         let consumer: Arc<BaseConsumer<Context<T>>> = Arc::new(client.create_with_context(context)?);
+        watch.attach(consumer.client());
         consumer.subscribe(topics)?;
         let handle = Handle { consumer, stop: Arc::new(AtomicBool::new(false)), overrun, paused: Arc::default() };
         let (polled, polled_room) = (handle.clone(), room.clone());

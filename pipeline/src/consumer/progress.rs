@@ -5,16 +5,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::alone::alone_config;
+use super::alone::{alone_config, watched};
 use crate::config::Config;
-use crate::kafka::Complaints;
+use crate::kafka::ClientWatch;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far a group has come in a topic, for somebody outside of it. Every question blocks, for five seconds at most; brokers that do not answer by then
 /// are an error.
 pub struct Progress {
-    consumer: BaseConsumer<Complaints>,
+    consumer: BaseConsumer<ClientWatch>,
     topic: String,
 }
 
@@ -23,11 +23,12 @@ impl Progress {
     pub fn new(config: &Config, name: &str, group: &str, topic: &str) -> KafkaResult<Self> {
         let mut client = alone_config(config, "read_committed", name);
         client.set("group.id", group);
-        Ok(Self { consumer: client.create_with_context(Complaints::default())?, topic: topic.to_owned() })
+        Ok(Self { consumer: watched(config, &client)?, topic: topic.to_owned() })
     }
 
     /// The first offset that a partition still holds, and the one behind its last record.
     pub fn bounds(&self, partition: i32) -> KafkaResult<(i64, i64)> {
+        self.look_after();
         self.consumer.fetch_watermarks(&self.topic, partition, TIMEOUT)
     }
 
@@ -37,11 +38,17 @@ impl Progress {
         for partition in partitions {
             list.add_partition(&self.topic, partition);
         }
+        self.look_after();
         let committed = self.consumer.committed_offsets(list, TIMEOUT)?;
         let offset = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
             Offset::Offset(next) => Some((element.partition(), next)),
             _ => None,
         };
         Ok(committed.elements().into_iter().filter_map(offset).collect())
+    }
+
+    /// Lets the client tell of itself: it reads nothing, and nobody else polls it.
+    fn look_after(&self) {
+        while self.consumer.poll(Duration::ZERO).is_some() {}
     }
 }

@@ -7,25 +7,26 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::Partition;
-use super::alone::alone_config;
+use super::alone::{alone_config, watched};
 use crate::config::Config;
-use crate::kafka::Complaints;
+use crate::kafka::ClientWatch;
 use crate::record::Record;
 
 /// No progress for so long is an error.
 const STALL: Duration = Duration::from_secs(20);
 
-/// Reads records again by their offsets, outside of any group.
+/// Reads records again by their offsets, outside of any group. One that has failed is to be dropped: the next one finds its brokers anew.
 pub struct RangeReader {
-    consumer: BaseConsumer<Complaints>,
+    consumer: BaseConsumer<ClientWatch>,
 }
 
 impl RangeReader {
     /// A client of its own; nothing is ever committed by it.
     pub fn new(config: &Config) -> KafkaResult<Self> {
         let mut client = alone_config(config, "read_committed", "range");
-        client.set("queued.max.messages.kbytes", "4096");
-        Ok(Self { consumer: client.create_with_context(Complaints::default())? })
+        // Nobody polls it between two ranges.
+        client.set("queued.max.messages.kbytes", "4096").set("statistics.interval.ms", "0");
+        Ok(Self { consumer: watched(config, &client)? })
     }
 
     /// The committed records from `first` to `last` that the log still holds, in order. Blocks.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::alone::alone;
 use crate::config::Config;
-use crate::kafka::Complaints;
+use crate::kafka::ClientWatch;
 use crate::offsets::NextOffset;
 use crate::record::Record;
 
@@ -19,7 +19,7 @@ const RECORDS: usize = 1_000;
 
 /// Follows partitions that are given to it, without a group: for what a service reads beside its own topic. Committed records only.
 pub struct Tail {
-    consumer: Arc<BaseConsumer<Complaints>>,
+    consumer: Arc<BaseConsumer<ClientWatch>>,
     records: mpsc::Receiver<Record>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -84,7 +84,7 @@ impl Drop for Tail {
     }
 }
 
-fn run(consumer: &BaseConsumer<Complaints>, records: &mpsc::Sender<Record>, stop: &AtomicBool) {
+fn run(consumer: &BaseConsumer<ClientWatch>, records: &mpsc::Sender<Record>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         match consumer.poll(WAIT) {
             Some(Ok(message)) => {

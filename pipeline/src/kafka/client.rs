@@ -1,6 +1,9 @@
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaResult;
+use rdkafka::producer::{FutureProducer, Producer as _};
 
+use super::ClientWatch;
 use crate::config::{Config, Kafka};
 
 /// What every client shares: brokers, the user's own settings, quiet logs.
@@ -15,6 +18,8 @@ fn base(kafka: &Kafka, client_id: &str) -> ClientConfig {
         .set("log.connection.close", "false")
         .set("reconnect.backoff.max.ms", "2000")
         .set("topic.metadata.refresh.interval.ms", "30000")
+        // For lags, and for the watch that looks after a client.
+        .set("statistics.interval.ms", "5000")
         .set_log_level(RDKafkaLogLevel::Warning);
     config
 }
@@ -32,6 +37,14 @@ pub fn producer_config(config: &Config, service: &str, delivery_timeout_ms: u32)
         .set("request.timeout.ms", delivery_timeout_ms.min(5_000).to_string())
         .set("linger.ms", "2");
     client
+}
+
+/// A producer of single records, looked after.
+pub fn producer(config: &Config, service: &str) -> KafkaResult<FutureProducer<ClientWatch>> {
+    let watch = ClientWatch::new(config);
+    let producer: FutureProducer<ClientWatch> = producer_config(config, service, 10_000).create_with_context(watch.clone())?;
+    watch.attach(producer.client());
+    Ok(producer)
 }
 
 /// The processor's producer. Its transactional id is stable, so that a restart aborts what its predecessor left open.
@@ -67,8 +80,7 @@ pub fn consumer_config(config: &Config, service: &str, group: &str) -> ClientCon
         .set("fetch.message.max.bytes", "1048576")
         // An answer is held whole, and unpacked beside it: a megabyte of each of twelve partitions would take a hundred.
         .set("fetch.max.bytes", "1048576")
-        .set("fetch.wait.max.ms", "100")
-        .set("statistics.interval.ms", "5000");
+        .set("fetch.wait.max.ms", "100");
     // A static member keeps its partitions over a restart. A name that was not chosen may be shared by accident, and the second member would fence the first.
     if let Some(instance) = &config.instance {
         client.set("group.instance.id", instance);

@@ -2,18 +2,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 /// One line so often for each kind.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// What a client complains of, on its way to the log: while no broker answers that is several times a second. The whole context of a consumer that has no
-/// group.
+/// What a client complains of, on its way to the log: while no broker answers that is several times a second.
 #[derive(Debug, Default)]
-pub struct Complaints(Mutex<HashMap<Option<i32>, Told>>);
+pub(super) struct Complaints(Mutex<HashMap<Option<i32>, Told>>);
 
 #[derive(Debug)]
 struct Told {
@@ -24,7 +21,7 @@ struct Told {
 
 impl Complaints {
     /// Logs the first of a kind at once, and then at most one a minute, which says how many there were. The end of a partition is none.
-    pub fn tell(&self, error: &KafkaError, reason: &str) {
+    pub(super) fn tell(&self, error: &KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
         if code == Some(RDKafkaErrorCode::PartitionEOF) {
             return;
@@ -50,14 +47,6 @@ impl Complaints {
         }
     }
 }
-
-impl ClientContext for Complaints {
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.tell(&error, reason);
-    }
-}
-
-impl ConsumerContext for Complaints {}
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use aftersend_schemas::topics::Topics;
 use rdkafka::error::KafkaResult;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 
-use super::producer_config;
+use super::{ClientWatch, producer};
 use crate::config::Config;
 use crate::record::Record;
 use crate::record_headers;
@@ -16,7 +16,7 @@ pub struct DeadLetterQueue {
     config: Config,
     service: &'static str,
     topic: String,
-    producer: Mutex<Option<FutureProducer>>,
+    producer: Mutex<Option<FutureProducer<ClientWatch>>>,
 }
 
 impl DeadLetterQueue {
@@ -48,11 +48,11 @@ impl DeadLetterQueue {
     }
 
     /// The client; another one once it can do nothing any more.
-    fn producer(&self) -> KafkaResult<FutureProducer> {
+    fn producer(&self) -> KafkaResult<FutureProducer<ClientWatch>> {
         let mut kept = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.as_ref().filter(|producer| producer.client().fatal_error().is_none()) {
             Some(producer) => Ok(producer.clone()),
-            None => Ok(kept.insert(producer_config(&self.config, self.service, 10_000).create()?).clone()),
+            None => Ok(kept.insert(producer(&self.config, self.service)?).clone()),
         }
     }
 }

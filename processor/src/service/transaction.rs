@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::Config;
 use aftersend_pipeline::consumer::{Handle, Partition};
-use aftersend_pipeline::kafka::{Complaints, transactional_producer_config};
+use aftersend_pipeline::kafka::{ClientWatch, transactional_producer_config};
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_schemas::topics::{PARTITIONS, Topics};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc;
 
 use super::input::Input;
@@ -66,7 +66,9 @@ pub(super) type FencedProducer = ThreadedProducer<Delivered>;
 pub(super) fn fenced_producer(config: &Config) -> KafkaResult<FencedProducer> {
     let topics = Topics::new(&config.kafka.topic_prefix);
     let client = transactional_producer_config(config, "processor", &topics.processor_group());
-    let producer: FencedProducer = client.create_with_context(Delivered::to(topics.profiles()))?;
+    let watch = ClientWatch::new(config);
+    let producer: FencedProducer = client.create_with_context(Delivered::to(topics.profiles(), watch.clone()))?;
+    watch.attach(producer.client());
     producer.init_transactions(TIMEOUT)?;
     Ok(producer)
 }
@@ -203,12 +205,12 @@ pub(super) struct Delivered {
     topic: String,
     /// By partition: the offset behind the last record.
     next: Vec<AtomicI64>,
-    complaints: Complaints,
+    watch: ClientWatch,
 }
 
 impl Delivered {
-    fn to(topic: String) -> Self {
-        Self { topic, next: (0..PARTITIONS).map(|_| AtomicI64::new(0)).collect(), complaints: Complaints::default() }
+    fn to(topic: String, watch: ClientWatch) -> Self {
+        Self { topic, next: (0..PARTITIONS).map(|_| AtomicI64::new(0)).collect(), watch }
     }
 
     fn reset(&self) {
@@ -225,7 +227,11 @@ impl Delivered {
 
 impl ClientContext for Delivered {
     fn error(&self, error: KafkaError, reason: &str) {
-        self.complaints.tell(&error, reason);
+        self.watch.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.watch.stats(&statistics);
     }
 }
 

@@ -241,12 +241,14 @@ impl<T: Table> Writer<T> {
     async fn read_again(&self, partition: &Partition, span: Span) -> KafkaResult<Vec<Record>> {
         let (config, ranges, partition) = (self.config.clone(), self.ranges.clone(), partition.clone());
         self.blocking(move || {
-            let mut reader = ranges.lock().unwrap_or_else(PoisonError::into_inner);
-            let reader = match &mut *reader {
+            let mut kept = ranges.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut reader = match kept.take() {
                 Some(reader) => reader,
-                none => none.insert(RangeReader::new(&config)?),
+                None => RangeReader::new(&config)?,
             };
-            reader.read(&partition, span.first, span.last)
+            let records = reader.read(&partition, span.first, span.last)?;
+            *kept = Some(reader);
+            Ok(records)
         })
         .await
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aftersend_pipeline::kafka::ClientWatch;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::ledger::LedgerRecord;
@@ -28,7 +29,7 @@ const GOOD_FOR: Duration = Duration::from_millis(GOOD_FOR_MS.unsigned_abs() - 10
 
 /// What all calls share.
 pub(super) struct Caller {
-    pub(super) producer: FutureProducer,
+    pub(super) producer: FutureProducer<ClientWatch>,
     pub(super) calls_topic: String,
     pub(super) ledger_topic: String,
     pub(super) rate: Rate,

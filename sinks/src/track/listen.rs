@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aftersend_pipeline::config::Config;
-use aftersend_pipeline::kafka::{Complaints, consumer_config};
+use aftersend_pipeline::kafka::{ClientWatch, consumer_config};
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::brake::{BrakeEntry, BrakeRelease};
 use aftersend_schemas::operator::OperatorRecord;
@@ -44,8 +44,10 @@ impl Listener {
         let mut client = consumer_config(config, "sink-track-listener", &format!("{}.listener", config.kafka.topic_prefix));
         // No group: partitions are assigned by hand and nothing is committed.
         client.remove("group.instance.id");
-        client.set("enable.partition.eof", "true").set("statistics.interval.ms", "0");
-        let consumer: BaseConsumer<Complaints> = client.create_with_context(Complaints::default())?;
+        client.set("enable.partition.eof", "true");
+        let watch = ClientWatch::new(config);
+        let consumer: BaseConsumer<ClientWatch> = client.create_with_context(watch.clone())?;
+        watch.attach(consumer.client());
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&topics.track_brake(), 0, Offset::Beginning)?;
         for partition in 0..PARTITIONS {
@@ -74,7 +76,7 @@ impl Drop for Listener {
     }
 }
 
-fn listen(consumer: &BaseConsumer<Complaints>, brake: &str, partitions: usize, heard: &mpsc::Sender<Heard>, stop: &AtomicBool) {
+fn listen(consumer: &BaseConsumer<ClientWatch>, brake: &str, partitions: usize, heard: &mpsc::Sender<Heard>, stop: &AtomicBool) {
     let mut ends = 0;
     while !stop.load(Ordering::Relaxed) {
         let next = match consumer.poll(Duration::from_millis(100)) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
 use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Progress, Reader, Tail};
-use aftersend_pipeline::kafka::{DeadLetterQueue, producer_config};
+use aftersend_pipeline::kafka::{DeadLetterQueue, producer};
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::store::{Checkpoint, Ready, Restorer};
 use aftersend_pipeline::unix_millis;
@@ -158,7 +158,7 @@ impl Session {
         let apis = config.track.workspaces.iter().map(|(name, credentials)| Ok((name.clone(), Api::new(credentials)?)));
         let apis = apis.collect::<Result<HashMap<_, _>, TrackSinkError>>()?;
         let caller = Caller {
-            producer: producer_config(config, "sink-track", 10_000).create()?,
+            producer: producer(config, "sink-track")?,
             calls_topic: topics.track_calls(),
             ledger_topic: topics.track_ledger(),
             rate: Rate::new(config.track.max_requests_per_second),
