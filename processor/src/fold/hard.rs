@@ -1,9 +1,11 @@
 use aftersend_schemas::address::ProviderId;
 
-/// Hard bounces that are remembered of one address.
-const OF_ONE_ADDRESS: usize = 8;
+/// Hard bounces of one kind (certain or not) that are remembered of one address.
+const OF_ONE_KIND: usize = 8;
 /// Hard bounces that are remembered.
-const LIMIT: usize = 64;
+const LIMIT: usize = 128;
+/// Percent of confidence from which a bounce is certain.
+const CERTAIN: u8 = 80;
 
 /// A hard bounce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,9 +24,17 @@ pub struct HardBounce {
     pub confidence: u8,
 }
 
-/// Hard bounces with the earliest arrival (Unix milliseconds) of each: the newest eight of every address, and of these the newest 64.
+impl HardBounce {
+    /// True if it permits what cannot be undone, by itself: the mailbox is to blame, without much doubt.
+    pub fn is_certain(&self) -> bool {
+        self.confidence >= CERTAIN && !self.domain
+    }
+}
+
+/// Hard bounces with the earliest arrival (Unix milliseconds) of each: of every address the newest eight that are certain and the newest eight that are not,
+/// and of these the newest 128.
 ///
-/// Bounces of other addresses cannot push out those of the one in use until there are eight such addresses. A join: how many of the kept are newer than a
+/// Uncertain bounces cannot push out a certain one, nor bounces of other addresses those of the one in use until there are eight such addresses. A join: how many of the kept are newer than a
 /// bounce never falls when more becomes known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HardBounces {
@@ -44,9 +54,9 @@ impl HardBounces {
             Err(place) => place,
         };
         self.bounces.insert(place, (bounce, received_at));
-        let of_address = self.bounces.iter().filter(|(known, _)| known.address == bounce.address).count();
-        let dropped = if of_address > OF_ONE_ADDRESS {
-            self.bounces.iter().position(|(known, _)| known.address == bounce.address)
+        let is_alike = |known: &HardBounce| known.address == bounce.address && known.is_certain() == bounce.is_certain();
+        let dropped = if self.bounces.iter().filter(|(known, _)| is_alike(known)).count() > OF_ONE_KIND {
+            self.bounces.iter().position(|(known, _)| is_alike(known))
         } else {
             (self.bounces.len() > LIMIT).then_some(0)
         };

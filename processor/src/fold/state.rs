@@ -188,7 +188,7 @@ impl State {
         let wished = self.unsubscribed_at.max(self.subscribed_at) > 0;
         let decided = self.complaints_lifted_at.max(self.hard_lifted_at).max(self.never_suppress.0) > 0;
         let is_kept = wished || decided || !self.complaints.is_empty() || !self.hard.as_slice().is_empty();
-        (!is_kept).then(|| self.last_evidence_at().map_or(judged_at, i64::from) + policy.forget_after)
+        (!is_kept).then(|| self.last_evidence_at().map_or(judged_at, i64::from).saturating_add(policy.forget_after))
     }
 
     /// One version byte, then what `encoding` says.

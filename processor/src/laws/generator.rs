@@ -54,7 +54,8 @@ pub(super) fn observation() -> impl Strategy<Value = Observation> {
 /// A mailbox that takes nothing for weeks, and what is heard elsewhere.
 fn failures() -> impl Strategy<Value = Vec<Observation>> {
     let class = prop::sample::select(vec![BounceClass::MailboxFull, BounceClass::MailboxFull, BounceClass::Transient]);
-    let failed = (0_i64..90, class).prop_map(|(days, class)| Observation {
+    let days = prop_oneof![4 => 0_i64..90, 1 => 0_i64..400];
+    let failed = (days, class).prop_map(|(days, class)| Observation {
         at: u32::try_from(NOW - days * 86_400).unwrap(),
         message: u32::try_from(days).unwrap(),
         address: 1,
@@ -77,12 +78,32 @@ fn failures() -> impl Strategy<Value = Vec<Observation>> {
     (prop::collection::vec(failed, 2..16), few).prop_map(|(failed, few)| failed.into_iter().chain(few).collect())
 }
 
+/// A mailbox that is certainly gone, and more bounces of it than are remembered.
+fn refusals() -> impl Strategy<Value = Vec<Observation>> {
+    let refused =
+        (0_i64..8, 0_u32..30, prop::sample::select(vec![60_u8, 60, 60, 95])).prop_map(|(days, message, confidence)| Observation {
+            at: u32::try_from(NOW - days * 86_400).unwrap() - message,
+            message,
+            address: 1,
+            fact: Fact::Bounced {
+                class: BounceClass::HardRecipient,
+                confidence,
+                deferred: false,
+                provider: ProviderId(1),
+                delivery_id: String::new(),
+                received_at: days,
+            },
+        });
+    prop::collection::vec(refused, 6..24)
+}
+
 /// Somebody's history.
 pub(super) fn history() -> impl Strategy<Value = Vec<Observation>> {
     prop_oneof![
         2 => prop::collection::vec(observation(), 0..12),
         3 => prop::collection::vec(observation(), 0..60),
         2 => failures(),
+        1 => refusals(),
         // Mail and nothing terminal, so that the score has the word.
         3 => (prop::collection::vec(observation(), 0..10), prop::collection::vec((time(), 14_u32..60), 0..50)).prop_map(|(some, mails)| {
             let is_mild = |fact: &Fact| {

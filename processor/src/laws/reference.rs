@@ -120,7 +120,7 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
         let Fact::Bounced { class, deferred, .. } = bounce.fact else { continue };
         let Some(weight) = weight_of(class, deferred).filter(|_| !class.is_hard() || deferred) else { continue };
         let on = day(bounce.at);
-        let concerns = in_use == 0 || bounce.address == 0 || bounce.address == in_use || on > day(named_at);
+        let concerns = in_use == 0 || !seen(named_at) || bounce.address == 0 || bounce.address == in_use || on > day(named_at);
         let succeeded = lives.iter().filter(|(address, _)| **address == bounce.address || **address == 0 || bounce.address == 0);
         let too_early = succeeded.map(|(_, at)| day(*at)).any(|success| on <= success);
         if concerns && !too_early && on <= now / DAY {
@@ -138,14 +138,19 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
     let mut wait = i64::from(rules.soft.retry_days);
     for n in 0..soft.len() {
         let end = (soft[n].0 + 1) * DAY;
+        // Days of half a year ago count for nothing.
+        let still: Vec<_> = soft[..=n].iter().copied().filter(|(on, _)| soft[n].0 - on <= 180).collect();
+        if still.len() == 1 {
+            (retry, wait) = (None, i64::from(rules.soft.retry_days));
+        }
         if let Some(due) = retry {
             if end > due {
                 wait = (wait * 2).min(rules.soft.retry_max_days.into());
                 retry = Some(end + wait * DAY);
             }
-        } else if n + 1 >= usize::from(rules.soft.failing_days)
-            && soft[n].0 - soft[0].0 >= i64::from(rules.soft.failing_span_days)
-            && sum_at(&soft[..=n], end) >= rules.soft.failing_weight
+        } else if still.len() >= usize::from(rules.soft.failing_days)
+            && soft[n].0 - still[0].0 >= i64::from(rules.soft.failing_span_days)
+            && sum_at(&still, end) >= rules.soft.failing_weight
         {
             retry = Some(end + wait * DAY);
         }
@@ -189,20 +194,24 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
             *earliest = received_at.min(*earliest);
         }
     }
-    let newest_of_address = |key: &(u32, u32, u64, u32, bool, u8)| hard.keys().filter(|other| other.2 == key.2 && *other > key).count() < 8;
-    // Time, arrival, certain alone, in quarantine.
-    let standing_bounces: Vec<(u32, i64, bool, bool)> = hard
+    let kind = |key: &(u32, u32, u64, u32, bool, u8)| (key.2, !key.4 && key.5 >= 80);
+    let newest_of_kind =
+        |key: &(u32, u32, u64, u32, bool, u8)| hard.keys().filter(|other| kind(other) == kind(key) && *other > key).count() < 8;
+    // Time, arrival, certain alone, in doubt, mail.
+    let standing_bounces: Vec<(u32, i64, bool, bool, u32)> = hard
         .iter()
-        .filter(|(key, _)| newest_of_address(key))
+        .filter(|(key, _)| newest_of_kind(key))
         .filter(|((at, _, address, ..), _)| {
             let concerns = in_use == 0 || *address == 0 || *address == in_use || *at >= named_at;
             let lives_on = *address != 0 && lives.get(address).is_some_and(|lived| lived > at);
-            concerns && !lives_on && *at > hard_lifted
+            (concerns || !seen(named_at)) && !lives_on && *at > hard_lifted
         })
-        .map(|((at, _, _, provider, domain, confidence), received)| {
+        .map(|((at, message, address, provider, domain, confidence), received)| {
             let counted_at = if *received >= 1000 { i64::from(*at).min(*received / 1000) } else { i64::from(*at) };
             let quarantined = standing.quarantined(aftersend_schemas::address::ProviderId(*provider), counted_at as u32);
-            (*at, *received, rules.bounces == BounceMode::Strict && *confidence >= 80 && !domain && !quarantined, quarantined)
+            let of_another = !(in_use == 0 || *address == 0 || *address == in_use || *at >= named_at);
+            let doubted = quarantined || of_another;
+            (*at, *received, rules.bounces == BounceMode::Strict && *confidence >= 80 && !domain && !doubted, doubted, *message)
         })
         .collect();
     let mut settled: Vec<(u32, i64)> = Vec::new();
@@ -211,7 +220,7 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
             settled.push((second.0, second.1));
         }
         for first in &standing_bounces {
-            if day(first.0) < day(second.0) && !second.3 {
+            if day(first.0) < day(second.0) && first.4 != second.4 && !second.3 {
                 settled.push((second.0, first.1.max(second.1)));
             }
         }
@@ -296,13 +305,14 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
             |fact: &Fact| matches!(fact, Fact::Elsewhere { channel: other, reach } if *other == channel && wanted.contains(reach));
         history.iter().filter(|seen| is_wanted(&seen.fact)).map(|seen| seen.at).max().unwrap_or(0)
     };
+    let not_ahead = |at: u32| if seen(at) { at } else { 0 };
     let usable: Vec<Channel> = rules
         .channels
         .iter()
         .copied()
-        .filter(|channel| last(*channel, &[Reach::Arrived, Reach::Answered]) > last(*channel, &[Reach::Failed]))
+        .filter(|channel| not_ahead(last(*channel, &[Reach::Arrived, Reach::Answered])) > last(*channel, &[Reach::Failed]))
         .collect();
-    let busier = usable.iter().copied().find(|channel| last(*channel, &[Reach::Answered]) > answer.unwrap_or(0));
+    let busier = usable.iter().copied().find(|channel| not_ahead(last(*channel, &[Reach::Answered])) > answer.unwrap_or(0));
     let channel = match () {
         () if !complaints.is_empty() || unsubscribed => (None, ChannelReason::OptedOut),
         () if !promotional && usable.is_empty() => (None, ChannelReason::NoneReached),

@@ -65,12 +65,14 @@ impl Reading<'_> {
         let later = |at: u32| Some(i64::from(at)).filter(|at| *at > seen);
         let sets = [first_after(&state.delivered, seen), first_after(&state.opened, seen), first_after(&state.converted, seen)];
         let clicked = first_after(&state.clicked, seen);
+        let channels = state.channels.iter().flat_map(|channel| [later(channel.reached_at), later(channel.answered_at)]).flatten();
         let lives = state.lives.as_slice().iter().filter_map(|(_, at)| later(*at));
         let seen = sets
             .into_iter()
-            .chain([clicked, later(state.first_delivered_at), later(state.subscribed_at)])
+            .chain([clicked, later(state.first_delivered_at), later(state.subscribed_at), later(state.address.0)])
             .flatten()
             .chain(lives)
+            .chain(channels)
             .map(|at| at - CLOCK_SECONDS);
         let today = self.now.div_euclid(DAY);
         let days = state.soft.as_slice().iter().map(|soft| i64::from(soft.day)).filter(|day| *day > today).map(|day| day * DAY);

@@ -5,9 +5,6 @@ use smallvec::SmallVec;
 use super::{DAY, Policy, Standing};
 use crate::fold::{HardBounce, State, day};
 
-/// Below this confidence a hard bounce stops mail but permits nothing irreversible.
-const CERTAIN: u8 = 80;
-
 // A verdict dated ahead of the clock counts at once: whose clock is wrong cannot be told, and mailing on is the greater harm. Deliveries, clicks
 // and opt-ins count when their time has come.
 
@@ -27,8 +24,12 @@ pub(super) enum AddressGate {
 /// A hard bounce that counts.
 struct Bounce {
     at: u32,
+    message: u32,
     received_at: i64,
+    /// It settles the matter alone.
     is_certain: bool,
+    /// It settles the matter with another one.
+    is_believed: bool,
     is_quarantined: bool,
 }
 
@@ -41,11 +42,18 @@ impl AddressGate {
         let bounces: SmallVec<[Bounce; 8]> = known
             .iter()
             .filter(|(bounce, _)| bounce.at > state.hard_lifted_at)
-            .filter(|(bounce, _)| concerns_address_in_use(state, bounce) && !lives_again(state, bounce, seen_until))
-            .map(|(bounce, received_at)| {
+            .filter(|(bounce, _)| !lives_again(state, bounce, seen_until))
+            .filter_map(|(bounce, received_at)| {
+                let is_in_use = concerns_address_in_use(state, bounce);
+                // Who has another address from a time ahead of the clock on may have it already: no mail, and nothing that cannot be undone.
+                if !is_in_use && i64::from(state.address.0) <= seen_until {
+                    return None;
+                }
                 let is_quarantined = standing.quarantined(bounce.provider, mailed_at(bounce.at, *received_at));
-                let is_certain = policy.rules.bounces == BounceMode::Strict && bounce.confidence >= CERTAIN && !bounce.domain;
-                Bounce { at: bounce.at, received_at: *received_at, is_certain: is_certain && !is_quarantined, is_quarantined }
+                let is_believed = is_in_use && !is_quarantined;
+                let is_certain = is_believed && policy.rules.bounces == BounceMode::Strict && bounce.is_certain();
+                let HardBounce { at, message, .. } = *bounce;
+                Some(Bounce { at, message, received_at: *received_at, is_certain, is_believed, is_quarantined })
             })
             .collect();
         let Some(last) = bounces.last() else { return Self::Open };
@@ -68,11 +76,12 @@ fn mailed_at(at: u32, received_at: i64) -> u32 {
 
 /// The bounce that settled it, and when the last record that it took had arrived: the earliest such arrival, so that more evidence makes no verdict newer.
 ///
-/// One certain bounce settles it; so does a second one on a later day, unless its provider refused everybody.
+/// One certain bounce settles it; so does that of a second mail on a later day, unless its provider refused everybody.
 fn certain(bounces: &[Bounce]) -> Option<(u32, i64)> {
     let alone = bounces.iter().filter(|bounce| bounce.is_certain).map(|bounce| (bounce.at, bounce.received_at));
-    let together = bounces.iter().filter(|bounce| !bounce.is_quarantined).filter_map(|second| {
-        let first = bounces.iter().filter(|first| day(first.at) < day(second.at)).map(|first| first.received_at).min()?;
+    let together = bounces.iter().filter(|bounce| bounce.is_believed).filter_map(|second| {
+        let is_before = |first: &&Bounce| day(first.at) < day(second.at) && first.message != second.message;
+        let first = bounces.iter().filter(is_before).map(|first| first.received_at).min()?;
         Some((second.at, first.max(second.received_at)))
     });
     let settled = |(at, received): (u32, i64), (other_at, other_received): (u32, i64)| (at.min(other_at), received.min(other_received));

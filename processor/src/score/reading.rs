@@ -182,7 +182,7 @@ impl<'s> Reading<'s> {
             promotional_ok,
             transactional_ok,
             cadence,
-            best_channel: best_channel(state, policy, &engagement, email, promotional_ok, opted_out),
+            best_channel: best_channel(state, policy, &engagement, email, promotional_ok, opted_out, seen_until),
             engaged_30d: engagement.last_engaged.is_some_and(|(at, _)| now - i64::from(at) <= RECENT_DAYS * DAY),
             has_verdict: complaint.is_some() || is_dead,
         };
@@ -208,18 +208,20 @@ fn best_channel(
     email: EmailState,
     promotional_ok: bool,
     opted_out: bool,
+    seen_until: i64,
 ) -> (Option<Channel>, ChannelReason) {
     if opted_out {
         return (None, ChannelReason::OptedOut);
     }
-    let reached = |channel: &&Channel| state.channel(**channel).reached_at > state.channel(**channel).bounced_at;
+    let seen = |at: u32| if i64::from(at) <= seen_until { at } else { 0 };
+    let reached = |channel: &&Channel| seen(state.channel(**channel).reached_at) > state.channel(**channel).bounced_at;
     let mut usable = policy.rules.channels.iter().filter(reached);
     if !promotional_ok {
         let other = usable.next().copied();
         return (other, if other.is_some() { ChannelReason::EmailStopped } else { ChannelReason::NoneReached });
     }
     let last_answer = engagement.last_answer_at.unwrap_or_default();
-    let answered = (email == EmailState::Degraded).then(|| usable.find(|channel| state.channel(**channel).answered_at > last_answer));
+    let answered = (email == EmailState::Degraded).then(|| usable.find(|channel| seen(state.channel(**channel).answered_at) > last_answer));
     match answered.flatten() {
         Some(channel) => (Some(*channel), ChannelReason::AnswersElsewhere),
         None => (Some(Channel::Email), ChannelReason::EmailWorks),

@@ -42,7 +42,11 @@ impl Soft {
         };
         for bounced in known {
             let on = i64::from(bounced.day);
-            let is_in_use = in_use == 0 || bounced.address == 0 || bounced.address == in_use || bounced.day > day(named_at);
+            let is_in_use = in_use == 0
+                || i64::from(named_at) > seen_until
+                || bounced.address == 0
+                || bounced.address == in_use
+                || bounced.day > day(named_at);
             if on > today || !is_in_use || success(bounced.address).is_some_and(|success| on <= success) {
                 continue;
             }
@@ -62,9 +66,13 @@ impl Soft {
         let mut until = None;
         for (place, (on, _)) in self.days.iter().enumerate() {
             let end = (on + 1) * DAY;
+            let counts_from = self.days.partition_point(|(day, _)| *day < on - FORGOTTEN_DAYS);
+            if counts_from == place {
+                (until, wait) = (None, i64::from(rules.retry_days));
+            }
             match until {
                 None => {
-                    let (first, so_far) = (self.days[0].0, &self.days[..=place]);
+                    let (first, so_far) = (self.days[counts_from].0, &self.days[counts_from..=place]);
                     let is_enough = so_far.len() >= usize::from(rules.failing_days) && on - first >= i64::from(rules.failing_span_days);
                     if is_enough && weight(so_far, policy, end) >= rules.failing_weight {
                         until = Some(end + wait * DAY);

@@ -1,9 +1,9 @@
 use aftersend_schemas::address::ProviderId;
 use aftersend_schemas::bounce::BounceClass;
-use aftersend_schemas::profile::{Cause, EmailState};
+use aftersend_schemas::profile::{Cause, Channel, EmailState};
 
 use super::*;
-use crate::fold::{Fact, Observation, State};
+use crate::fold::{Fact, Observation, Reach, State};
 
 const NOW: i64 = 1_770_000_000;
 const DAY: u32 = 86_400;
@@ -164,4 +164,67 @@ fn scanners_engage_nobody() {
     assert!(mass(&[clicked(300, 1, true)]).is_none(), "marked as a machine's");
     assert!(mass(&[clicked(300, 1, false), clicked(301, 2, false), clicked(302, 3, false)]).is_none(), "three links at once");
     assert!(mass(&[clicked(300, 1, false), clicked(301, 2, false)]).is_some());
+}
+
+#[test]
+fn a_dead_address_stays_dead_however_many_uncertain_bounces_follow() {
+    let mut observations = vec![at(ago(2), 0, bounce(BounceClass::HardRecipient, 95))];
+    observations.extend((1..=20).map(|n| at(ago(1) + n, n, bounce(BounceClass::HardRecipient, 60))));
+    observations.extend((21..=40).map(|n| at(ago(1) + n, n, bounce(BounceClass::HardDomain, 90))));
+    for day in [0, 30] {
+        let evaluation = evaluate(&fold(&observations), &policy(), &NoQuarantine, NOW + day * i64::from(DAY));
+        assert_eq!((evaluation.state, evaluation.score), (EmailState::Dead, 0), "after {day} days");
+    }
+}
+
+#[test]
+fn one_mail_that_is_reported_on_two_days_is_no_second_bounce() {
+    let on_two_days = |messages: [u32; 2]| {
+        let bounced = |days, message| at(ago(days), message, bounce(BounceClass::HardDomain, 90));
+        evaluate(&fold(&[bounced(2, messages[0]), bounced(1, messages[1])]), &policy(), &NoQuarantine, NOW).state
+    };
+    assert_eq!(on_two_days([1, 1]), EmailState::Grey);
+    assert_eq!(on_two_days([1, 2]), EmailState::Dead);
+}
+
+#[test]
+fn an_address_that_is_named_ahead_of_the_clock_neither_frees_nor_deletes_anybody() {
+    let bounced = at(ago(5), 0, bounce(BounceClass::HardRecipient, 95));
+    let named_at = u32::try_from(NOW).unwrap() + 10 * DAY;
+    let ahead = Observation { at: named_at, message: 1, address: 8, fact: Fact::Delivered };
+    let state = fold(&[bounced, ahead]);
+    let before = evaluate(&state, &policy(), &NoQuarantine, NOW);
+    assert_eq!((before.state, before.email_deliverable), (EmailState::Grey, false), "it stops mail");
+    assert!(before.verdict.is_none(), "and does nothing that cannot be undone");
+    let after = evaluate(&state, &policy(), &NoQuarantine, i64::from(named_at));
+    assert!(after.email_deliverable, "the address is another one now");
+}
+
+#[test]
+fn soft_bounces_of_half_a_year_ago_make_nobody_failing() {
+    let full = |days| at(ago(days), days, bounce(BounceClass::MailboxFull, 90));
+    let state = |days: &[u32]| {
+        let observations: Vec<_> = days.iter().map(|days| full(*days)).collect();
+        evaluate(&fold(&observations), &policy(), &NoQuarantine, NOW).state
+    };
+    assert_eq!(state(&[16, 12, 8, 4, 0]), EmailState::Failing);
+    assert_eq!(state(&[200, 3, 2, 1, 0]), state(&[3, 2, 1, 0]), "a day that counts no more gives no span");
+    assert_eq!(state(&[300, 296, 292, 288, 284, 0]), state(&[0]), "nor does a wait that is long over go on");
+}
+
+#[test]
+fn a_channel_that_was_reached_ahead_of_the_clock_is_offered_when_its_time_has_come() {
+    let ahead = u32::try_from(NOW).unwrap() + 10 * DAY;
+    let reached = Fact::Elsewhere { channel: Channel::Push, reach: Reach::Arrived };
+    let state = fold(&[at(ago(5), 0, bounce(BounceClass::HardRecipient, 95)), at(ahead, 1, reached)]);
+    let channel = |now| evaluate(&state, &policy(), &NoQuarantine, now).best_channel;
+    assert_eq!(channel(NOW), None);
+    assert_eq!(channel(i64::from(ahead)), Some(Channel::Push));
+}
+
+#[test]
+fn nobody_is_forgotten_where_the_limit_is_as_far_away_as_numbers_go() {
+    let mut policy = policy();
+    policy.forget_after = i64::MAX;
+    assert_eq!(fold(&delivered(1, 1)).forget_at(&policy, NOW), Some(i64::MAX));
 }
