@@ -130,7 +130,7 @@ pub struct Decider {
     /// Who decides; kept with the decision
     #[arg(long, env = "USER", default_value = "")]
     pub by: String,
-    /// Why; kept with the decision
+    /// Why; kept with the decision, addresses masked unless privacy.email = "plain"
     #[arg(long, default_value = "")]
     pub reason: String,
 }

@@ -157,7 +157,20 @@ fn trim_blanks(text: &str) -> &str {
 fn unescape(literal: &str) -> Option<String> {
     // Read as bytes, since a lone surrogate makes no `str`.
     let bytes: serde_bytes::ByteBuf = serde_json::from_str(literal).ok()?;
-    Some(String::from_utf8(bytes.into_vec()).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Some(String::from_utf8(bytes.into_vec()).unwrap_or_else(|error| with_replacements(error.as_bytes())))
+}
+
+/// Texts in which nothing but lone surrogates is amiss, of three bytes each: one U+FFFD for each.
+fn with_replacements(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut amiss = 0;
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        amiss += chunk.invalid().len();
+        text.extend(std::iter::repeat_n(char::REPLACEMENT_CHARACTER, amiss / 3));
+        amiss %= 3;
+    }
+    text
 }
 
 /// A document without lone surrogates, which are valid in JSON and refused by most of its readers. They become U+FFFD; everything else stays.
@@ -559,6 +572,7 @@ mod tests {
         assert_eq!(value("big").integer(), None);
         assert_eq!(value("a").integer(), Some(2), "the last of a repeated name counts");
         assert!(value("l").text().unwrap().starts_with('\u{fffd}'), "a lone surrogate is shown as such");
+        assert_eq!(unescape(r#""a\ud800b\udc00\udbffc""#).as_deref(), Some("a\u{fffd}b\u{fffd}\u{fffd}c"), "each as one");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use aftersend_pipeline::config::{Config, EmailPrivacy};
 use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::record::Record;
+use aftersend_schemas::address::mask;
 use aftersend_schemas::brake::BrakeEntry;
 use aftersend_schemas::identity::Person;
 use aftersend_schemas::ledger::LedgerRecord;
@@ -20,7 +21,7 @@ use aftersend_sinks::track::Brakes;
 use anyhow::Context as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::args::TrackCommand;
+use crate::args::{Decider, TrackCommand};
 
 /// Runs one of them.
 pub async fn run(command: &TrackCommand, config: &Config) -> anyhow::Result<()> {
@@ -55,6 +56,14 @@ async fn read(
         anyhow::Ok(records)
     });
     read.await?
+}
+
+/// Why somebody decides, without what the configuration keeps out of records: they stay for years.
+fn reason(config: &Config, decider: &Decider) -> String {
+    match config.privacy.email {
+        EmailPrivacy::Plain => decider.reason.clone(),
+        EmailPrivacy::Hash | EmailPrivacy::Drop => mask(&decider.reason).into_owned(),
+    }
 }
 
 fn producer(config: &Config) -> anyhow::Result<FutureProducer> {

@@ -13,7 +13,7 @@ use aftersend_schemas::topics::{PARTITIONS, Topics, partition_of};
 use aftersend_sinks::track::Waiting;
 use anyhow::bail;
 
-use super::{brakes, producer, say, write};
+use super::{brakes, producer, reason, say, write};
 use crate::args::TrackReleaseOptions;
 
 pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyhow::Result<()> {
@@ -37,7 +37,7 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
         say("nobody was released: that is for the command without --dry-run");
         return Ok(());
     }
-    let release = BrakeRelease { workspace: workspace.clone(), at: unix_millis(), by: decider.by.clone(), reason: decider.reason.clone() };
+    let release = BrakeRelease { workspace: workspace.clone(), at: unix_millis(), by: decider.by.clone(), reason: reason(config, decider) };
     let key = release.key();
     let topic = Topics::new(&config.kafka.topic_prefix).operator();
     write(&producer(config)?, &topic, partition_of(key.as_bytes()), &key, &release.encode()).await?;

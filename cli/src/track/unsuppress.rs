@@ -13,7 +13,7 @@ use aftersend_schemas::track_call::{Call, Phase, TrackCall};
 use aftersend_sinks::track::{Api, Identifier, NotFreed, Unaddressable};
 use anyhow::{Context as _, bail};
 
-use super::{ledger, producer, profile, say, write};
+use super::{ledger, producer, profile, reason, say, write};
 use crate::args::TrackUnsuppressOptions;
 use crate::customer::Meant;
 
@@ -46,7 +46,7 @@ pub(super) async fn run(options: &TrackUnsuppressOptions, config: &Config) -> an
         call: Call::Unsuppress,
         phase: Phase::Intent,
         rule: "operator".into(),
-        evidence: decider.reason.clone(),
+        evidence: reason(config, decider),
         policy_version: 0,
         at: unix_millis(),
         status: 0,
@@ -73,7 +73,7 @@ pub(super) async fn run(options: &TrackUnsuppressOptions, config: &Config) -> an
         // What is known already is meant, however it is dated.
         through: evidence.filter(|evidence| *evidence > now / 1_000),
         by: decider.by.clone(),
-        reason: decider.reason.clone(),
+        reason: reason(config, decider),
         ..OperatorRecord::new(person, Decision::Unsuppress, now.div_euclid(1_000))
     };
     let written = write(&producer, &topics.operator(), partition, &record.key(), &record.encode()).await;

@@ -79,6 +79,19 @@ impl Hits {
 /// Asks the rules of `channels`, and where none decides, those of `otherwise`.
 pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &str) -> Verdict<'t> {
     let head = head(text);
+    let verdict = judge(table, channels, otherwise, head);
+    if !verdict.class.is_hard() {
+        return verdict;
+    }
+    // A page that explains an error is not the error.
+    let verdict = without_links(head).map_or(verdict, |text| judge(table, channels, otherwise, &text));
+    if verdict.class.is_hard() && head.len() < text.len() {
+        return Verdict { confidence: verdict.confidence.min(HEAD_ONLY_CONFIDENCE), ..verdict };
+    }
+    verdict
+}
+
+fn judge<'t>(table: &'t Table, channels: u8, otherwise: u8, head: &str) -> Verdict<'t> {
     let codes = codes::scan(head.as_bytes());
     let mut hits = table.free.clone();
     find(table, head, &mut hits);
@@ -90,16 +103,12 @@ pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &s
     if let Some(joined) = without_repeated_codes(&plain) {
         find(table, &joined, &mut hits);
     }
-    let verdict = first(table, &hits, &codes, channels).or_else(|| first(table, &hits, &codes, otherwise & !channels)).unwrap_or(Verdict {
+    first(table, &hits, &codes, channels).or_else(|| first(table, &hits, &codes, otherwise & !channels)).unwrap_or(Verdict {
         class: BounceClass::Undetermined,
         rule: UNMATCHED,
         confidence: 0,
         generation: table.generation(),
-    });
-    if verdict.class.is_hard() && head.len() < text.len() {
-        return Verdict { confidence: verdict.confidence.min(HEAD_ONLY_CONFIDENCE), ..verdict };
-    }
-    verdict
+    })
 }
 
 /// Adds the phrases of a text.
@@ -119,6 +128,21 @@ fn find(table: &Table, text: &str, hits: &mut Hits) {
     } else {
         add(fold(text.as_bytes(), &mut vec![0; text.len() + MARGIN]));
     }
+}
+
+/// A text that holds links, without them.
+fn without_links(text: &str) -> Option<String> {
+    let mut left = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let start = rest[..at].rfind(|letter: char| !letter.is_ascii_alphabetic()).map_or(0, |before| before + 1);
+        let start = rest.ceil_char_boundary(start);
+        let link = &rest[start..];
+        let end = link.find(|letter: char| letter.is_whitespace() || matches!(letter, '<' | '>' | '"' | ')')).unwrap_or(link.len());
+        left.push_str(&rest[..start]);
+        rest = &link[end..];
+    }
+    (rest.len() < text.len()).then(|| left + rest)
 }
 
 /// At most [`HEAD_BYTES`], cut between characters.

@@ -157,6 +157,7 @@ const UNDETERMINED: &[&str] = &[
     "131026 Message undeliverable",
     "smtp; 504 Command parameter not implemented",
     "smtp;503 Improper sequence of commands",
+    "Error: No valid recipients for this MM",
     "550 Recipient verification problem",
 ];
 
