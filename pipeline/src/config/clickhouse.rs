@@ -95,7 +95,7 @@ impl Retention {
             if !whole || span < DAY * least || span > DAY * most {
                 return Err(ConfigError::value(
                     format!("clickhouse.retention.{table}"),
-                    humantime::format_duration(span).to_string(),
+                    Span(span).to_string(),
                     format!("use whole days, \"{least}d\" to \"{most}d\""),
                 ));
             }
@@ -103,7 +103,7 @@ impl Retention {
         if self.counts.0 < self.message_outcomes.0 {
             // A slice that was counted once is not counted again.
             let fix = "keep counts at least as long as message_outcomes";
-            return Err(ConfigError::value("clickhouse.retention.counts", humantime::format_duration(self.counts.0).to_string(), fix));
+            return Err(ConfigError::value("clickhouse.retention.counts", self.counts.to_string(), fix));
         }
         Ok(())
     }
@@ -155,7 +155,7 @@ impl ClickHouse {
         self.retention.validate()?;
         for (key, every) in [("clickhouse.count_every", self.count_every), ("clickhouse.audit_every", self.audit_every)] {
             if every.0 < Duration::from_secs(1) {
-                return Err(ConfigError::value(key, humantime::format_duration(every.0).to_string(), "use at least \"1s\""));
+                return Err(ConfigError::value(key, every.to_string(), "use at least \"1s\""));
             }
         }
         self.password.read_file("clickhouse.password", self.password_file.as_ref())

@@ -38,6 +38,12 @@ impl de::Visitor<'_> for SpanVisitor {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
+        // Not in months, which nobody wrote.
+        const DAY: u64 = 86_400;
+        match (self.0.as_secs(), self.0.subsec_nanos()) {
+            (seconds, 0) if seconds >= DAY && seconds % DAY == 0 => write!(f, "{}d", seconds / DAY),
+            (seconds, 0) if seconds >= DAY && seconds % 3_600 == 0 => write!(f, "{}h", seconds / 3_600),
+            _ => humantime::format_duration(self.0).fmt(f),
+        }
     }
 }

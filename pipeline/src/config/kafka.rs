@@ -61,12 +61,30 @@ fn flatten(name: &str, value: &toml::Value, into: &mut BTreeMap<String, String>)
             }
         }
         toml::Value::String(text) => {
-            into.insert(name.to_owned(), text.clone());
+            into.insert(known_as(name).to_owned(), text.clone());
         }
         other => {
-            into.insert(name.to_owned(), other.to_string());
+            into.insert(known_as(name).to_owned(), other.to_string());
         }
     }
+}
+
+/// Settings that the client knows by two names, and the name by which we know them: a client that is given both takes either.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("request.required.acks", "acks"),
+    ("auto.commit.enable", "enable.auto.commit"),
+    ("message.timeout.ms", "delivery.timeout.ms"),
+    ("message.send.max.retries", "retries"),
+    ("queue.buffering.max.ms", "linger.ms"),
+    ("compression.codec", "compression.type"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("sasl.mechanisms", "sasl.mechanism"),
+];
+
+fn known_as(name: &str) -> &str {
+    OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, ours)| ours)
 }
 
 /// Settings on which a promise rests, and what that is.
@@ -74,7 +92,6 @@ const OURS: &[(&str, &str)] = &[
     ("bootstrap.servers", "set kafka.brokers"),
     ("enable.idempotence", "a retried record would be written twice"),
     ("acks", "a 2xx would no longer mean that every in-sync replica has the event"),
-    ("request.required.acks", "a 2xx would no longer mean that every in-sync replica has the event"),
     ("enable.auto.commit", "offsets are committed only behind finished work"),
     ("enable.auto.offset.store", "offsets are committed only behind finished work"),
     ("isolation.level", "aborted records would be read"),
@@ -96,7 +113,9 @@ impl Kafka {
         }
         for (name, why) in OURS {
             if self.properties.0.contains_key(*name) {
-                return Err(ConfigError::missing(format!("kafka.properties.{name}"), format!("cannot be set here: {why}")));
+                let other = OTHER_NAMES.iter().find(|(_, ours)| ours == name).map(|(other, _)| format!(", nor as {other}"));
+                let other = other.unwrap_or_default();
+                return Err(ConfigError::missing(format!("kafka.properties.{name}"), format!("cannot be set here{other}: {why}")));
             }
         }
         // The client's own error would show the value.

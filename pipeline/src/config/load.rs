@@ -57,7 +57,8 @@ fn in_words(message: &str) -> String {
     let wanted = match wanted {
         "u16" => "a whole number from 0 to 65535, without quotes",
         "u32" => "a whole number from 0 to 4294967295, without quotes",
-        "u8" | "u64" | "usize" => "a whole number, not negative, without quotes",
+        "u8" => "a whole number from 0 to 255, without quotes",
+        "u64" | "usize" => "a whole number, not negative, without quotes",
         "i32" | "i64" => "a whole number without quotes",
         "f32" | "f64" => "a number without quotes",
         "a boolean" => "true or false without quotes",
@@ -208,6 +209,7 @@ mod tests {
             ),
             ("[kafka]\nbrokers = \"\"", &[], "kafka.brokers = \"\": "),
             ("[kafka.properties]\n\"enable.idempotence\" = \"false\"", &[], "kafka.properties.enable.idempotence"),
+            ("[kafka.properties]\n\"metadata.broker.list\" = \"x:1\"", &[], "nor as metadata.broker.list"),
             ("", &[], "privacy.hash_keys: "),
             ("[[source]]\nname = \"a\"", &[], "source \"a\": signing_keys"),
             ("[clickhouse]\ndatabase = \"a;b\"", &[], "clickhouse.database = \"a;b\""),

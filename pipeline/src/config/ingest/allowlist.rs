@@ -43,7 +43,7 @@ impl Allowlist {
         if let Some(refresh) = self.refresh
             && refresh.0.as_secs() < 60
         {
-            let value = humantime::format_duration(refresh.0).to_string();
+            let value = refresh.to_string();
             return Err(ConfigError::value("ingest.allowlist.refresh", value, "use at least 1m: the addresses seldom change"));
         }
         if let Some(url) = &self.refresh_url

@@ -87,13 +87,13 @@ impl Ingest {
         between("ingest.max_in_flight_bytes", self.max_in_flight_bytes, self.max_body_bytes, 1024 * LARGEST_BODY_BYTES)?;
         between("ingest.max_connections", self.max_connections, 1, 1_000_000)?;
         if self.drain.0 > LONGEST_DRAIN {
-            let value = humantime::format_duration(self.drain.0).to_string();
+            let value = self.drain.to_string();
             return Err(ConfigError::value("ingest.drain", value, "use at most an hour"));
         }
         if let Some(window) = &self.timestamp_window
             && window.past.0 < SHORTEST_PAST
         {
-            let value = humantime::format_duration(window.past.0).to_string();
+            let value = window.past.to_string();
             return Err(ConfigError::value("ingest.timestamp_window.past", value, "use at least 10s: a request needs a while to arrive"));
         }
         if let Some(allowlist) = &mut self.allowlist {

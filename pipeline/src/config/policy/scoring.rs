@@ -197,7 +197,7 @@ impl Scoring {
         check.within("grey_days", self.grey_days, 1..=90, "days")?;
         check.that(!self.channels.contains(&Channel::Email), "channels", &"email", "leave e-mail out: it always comes first")?;
         let least = Duration::from_secs(u64::from(LONGEST_DAYS) * 86_400);
-        check.that(self.forget_after >= least, "forget_after", &humantime::format_duration(self.forget_after), "use at least 365d")?;
+        check.that(self.forget_after >= least, "forget_after", &crate::config::Span(self.forget_after), "use at least 365d")?;
         soft.validate(&check)?;
         score.validate(&check)
     }
