@@ -128,9 +128,9 @@ def declared():
     """Metric names in the Rust sources, with the kind of their constructor."""
     found = {}
     for path in glob.glob("*/src/**/*.rs", recursive=True):
-        pattern = r"\bmetrics\s*\.\s*(counter|gauge|seconds)(_vec|_gauge)?\(\s*\"([a-z0-9_]+)\""
+        pattern = r"\bmetrics\s*\.\s*(counter|gauge|long_seconds|seconds)(_gauge_vec|_gauge|_vec)?\(\s*\"([a-z0-9_]+)\""
         for kind, suffix, name in re.findall(pattern, read(path)):
-            histogram = kind == "seconds" and suffix != "_gauge"
+            histogram = kind.endswith("seconds") and not suffix.startswith("_gauge")
             found["aftersend_" + name] = "histogram" if histogram else kind
     return found
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import urllib.parse
 
 DASHBOARD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dashboards", "aftersend.json")
 
@@ -34,15 +35,18 @@ def targets():
 def sql(query, start, end, workspace, customer):
     query = re.sub(r"\$__conditionalAll\((.*?), \$\w+\)", r"\1" if workspace else "1=1", query)
     query = re.sub(r"\$__timeFilter\((\w+)\)", rf"\1 >= toDateTime({start}) AND \1 <= toDateTime({end})", query)
+    query = query.replace("$__fromTime", f"toDateTime({start})").replace("$__toTime", f"toDateTime({end})")
     query = query.replace("${__from:date:seconds}", str(start)).replace("${__to:date:seconds}", str(end))
-    query = query.replace("${workspace:singlequote}", quoted(workspace)).replace("${customer:singlequote}", quoted(customer))
+    query = query.replace("${workspace:singlequote}", quoted(workspace))
+    query = query.replace("${customer:percentencode}", urllib.parse.quote(customer, safe=""))
     if "$" in query:
         raise ValueError(f"a macro or variable this script does not know: {query[query.index('$'):][:40]}")
     return query
 
 
+# As Grafana does, which leaves backslashes as they are. Names of workspaces have none.
 def quoted(text):
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def main():

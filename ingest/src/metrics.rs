@@ -129,7 +129,7 @@ impl IngestMetrics {
             ),
             allowlist_refreshes: metrics.counter_vec("ingest_allowlist_refreshes_total", "Questions for Customer.io's addresses.", &["result"]),
         };
-        for result in ["done", "refused"] {
+        for result in ["done", "done_without_certificate", "refused"] {
             let _ = this.reloads.with_label_values(&[result]);
         }
         this

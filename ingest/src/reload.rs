@@ -8,11 +8,16 @@ use crate::door::Door;
 use crate::rules::Rules;
 use crate::tls::Certificates;
 
-/// Reads the configuration of a running ingest again and swaps the rules, and the certificate. What cannot be used changes nothing.
+/// Reads the configuration of a running ingest again and swaps the rules, and the certificate. What cannot be used changes nothing: neither rules because of the
+/// certificate, nor the other way round.
 pub(crate) fn reload(running: &Config, door: &Door, certificates: Option<&mut Certificates>) {
     let rules = read(running, door).inspect_err(|error| tracing::error!(%error, "the configuration was not reloaded; the last one counts"));
     let certificate = certificates.is_none_or(Certificates::reload);
-    let result = if rules.is_ok() && certificate { "done" } else { "refused" };
+    let result = match (rules, certificate) {
+        (Ok(()), true) => "done",
+        (Ok(()), false) => "done_without_certificate",
+        (Err(_), _) => "refused",
+    };
     door.metrics.reloads.with_label_values(&[result]).inc();
 }
 
