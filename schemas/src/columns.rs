@@ -9,6 +9,26 @@ pub struct Table {
     pub columns: &'static [(&'static str, &'static str)],
 }
 
+impl Table {
+    /// What stands before the rows in `RowBinaryWithNamesAndTypes`: number, names and types of these columns, separated by `, `. Nothing if one of them is not
+    /// written to this table.
+    pub fn header(&self, columns: &str) -> Option<Vec<u8>> {
+        let written = |name: &str| self.columns.iter().find(|(column, _)| *column == name);
+        let columns: Vec<_> = columns.split(", ").map(written).collect::<Option<_>>()?;
+        let mut header = Vec::new();
+        // Numbers below 128 are one byte.
+        let length = |length: usize, header: &mut Vec<u8>| {
+            u8::try_from(length).ok().filter(|length| *length < 128).map(|length| header.push(length))
+        };
+        length(columns.len(), &mut header)?;
+        for text in columns.iter().map(|(name, _)| name).chain(columns.iter().map(|(_, kind)| kind)) {
+            length(text.len(), &mut header)?;
+            header.extend_from_slice(text.as_bytes());
+        }
+        Some(header)
+    }
+}
+
 const TEXT: &str = "String";
 const WORD: &str = "LowCardinality(String)";
 const NUMBER: &str = "UInt32";
@@ -132,3 +152,19 @@ pub const TABLES: [Table; 5] = [
         ],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_names_the_columns_and_then_their_types() {
+        let table = Table { name: "t", columns: &[("a", TEXT), ("b", NUMBER), ("c", ID)] };
+        assert_eq!(table.header("c, a").as_deref(), Some(&b"\x02\x01c\x01a\x10Nullable(UInt64)\x06String"[..]));
+        assert_eq!(table.header("a, d"), None);
+        for table in TABLES {
+            let all: Vec<&str> = table.columns.iter().map(|(name, _)| *name).collect();
+            assert!(table.header(&all.join(", ")).is_some(), "{}", table.name);
+        }
+    }
+}

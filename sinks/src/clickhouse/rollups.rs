@@ -64,7 +64,11 @@ impl Rollups {
                 Some(Err(error)) => {
                     self.runs.with_label_values(&[job, "failed"]).inc();
                     let error = describe(&error);
-                    tracing::warn!(job, error, "a rollup failed; views stay right and become slower");
+                    tracing::warn!(
+                        job,
+                        error,
+                        "a rollup failed; views stay right and become slower, unless one of them is missing (aftersend check)"
+                    );
                 }
             }
         }

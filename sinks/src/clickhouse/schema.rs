@@ -25,6 +25,9 @@ pub enum SchemaError {
     /// A table is not there.
     #[error("table {0} does not exist: run `aftersend migrate`, which makes it again; its rows come back by a replay")]
     NoTable(String),
+    /// A view is not there.
+    #[error("view {0} does not exist: run `aftersend migrate`, which makes it again; nothing is lost")]
+    NoView(String),
     /// A column is not there.
     #[error(
         "table {table} has no column {column}, which needs type {needed}: run `aftersend migrate`; if it was dropped by hand, add it with ALTER TABLE {table} ADD COLUMN {column} {needed}"
@@ -88,10 +91,11 @@ pub(super) async fn wait_for_schema(config: &ClickHouse, latch: Latch, shutdown:
 pub async fn check_database(config: &ClickHouse) -> Result<(), SchemaError> {
     check_schema(config).await?;
     let there = tables(&client(config), config).await?;
-    match MIGRATIONS.iter().flat_map(Migration::tables).chain(views()).find(|name| !there.contains(*name)) {
-        Some(missing) => Err(SchemaError::NoTable(format!("{}.{missing}", config.database))),
-        None => Ok(()),
+    let name = |missing: &str| format!("{}.{missing}", config.database);
+    if let Some(missing) = MIGRATIONS.iter().flat_map(Migration::tables).find(|name| !there.contains(*name)) {
+        return Err(SchemaError::NoTable(name(missing)));
     }
+    views().find(|name| !there.contains(*name)).map_or(Ok(()), |missing| Err(SchemaError::NoView(name(missing))))
 }
 
 /// Refuses tables that the configured ones cannot be filled as.

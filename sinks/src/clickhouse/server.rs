@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use aftersend_pipeline::consumer::Partition;
+use aftersend_schemas::columns::TABLES;
 use bytes::Bytes;
 use clickhouse::error::{Error, Result};
 use clickhouse::{Client, RowOwned, RowRead};
@@ -56,17 +57,22 @@ impl Server {
         Ok(this)
     }
 
-    /// One request, one block, one answer. Its name is its token: a server refuses the second of a name while the first is running.
+    /// One request, one block, one answer. Its name is its token: a server refuses the second of a name while the first is running. The types of the columns go
+    /// along: a server whose table has got others refuses the rows, which it would misread otherwise.
     pub(super) async fn insert<T: Table>(&self, columns: &str, rows: Bytes, token: &str) -> Result<()> {
+        let table = TABLES.iter().find(|table| table.name == T::NAME);
+        let header =
+            table.and_then(|table| table.header(columns)).ok_or_else(|| Error::Custom(format!("columns without a type: {columns}")))?;
         let mut insert = self
             .client
-            .insert_formatted_with(format!("INSERT INTO {} ({columns}) FORMAT RowBinary", T::NAME))
+            .insert_formatted_with(format!("INSERT INTO {} ({columns}) FORMAT RowBinaryWithNamesAndTypes", T::NAME))
             .with_setting("insert_deduplication_token", token)
             .with_setting("query_id", token)
             .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT));
         for (name, value) in &self.settings {
             insert = insert.with_setting(*name, *value);
         }
+        insert.send(header.into()).await?;
         #[cfg(feature = "failpoints")]
         {
             insert.send(rows.slice(..rows.len() / 2)).await?;

@@ -164,6 +164,7 @@ impl Shared {
         let pipeline = Pipeline {
             writer: Arc::new(writer),
             lanes: HashMap::new(),
+            told: HashMap::new(),
             assigned: 0,
             under_way: FuturesUnordered::new(),
             fences: CancellationToken::new(),
@@ -184,6 +185,8 @@ struct Ended {
 struct Pipeline<T> {
     writer: Arc<Writer<T>>,
     lanes: HashMap<Partition, Lane>,
+    /// What was said last of how a partition begins: until that is committed, each assignment finds the same.
+    told: HashMap<Partition, Vec<Oddity>>,
     /// So many lanes there were.
     assigned: u64,
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
@@ -263,7 +266,7 @@ impl<T: Table> Pipeline<T> {
             return;
         }
         lane.busy = false;
-        let metrics = &self.writer.metrics;
+        let metrics = self.writer.metrics.clone();
         let operation = match ending {
             Ending::Abandoned => None,
             Ending::TooNew(error) => {
@@ -276,7 +279,7 @@ impl<T: Table> Pipeline<T> {
                     metrics.visible_seconds.with_label_values(&[T::NAME]).observe(seconds);
                 }
                 if let Input::Standing(standing) = input {
-                    self.tell_oddities(&partition, &standing.oddities());
+                    self.tell_oddities(&partition, standing.oddities());
                 }
                 lane.tell(input, now)
             }
@@ -319,9 +322,12 @@ impl<T: Table> Pipeline<T> {
         self.lanes.insert(partition, lane);
     }
 
-    fn tell_oddities(&self, partition: &Partition, oddities: &[Oddity]) {
+    fn tell_oddities(&mut self, partition: &Partition, oddities: Vec<Oddity>) {
+        if oddities.is_empty() || self.told.get(partition) == Some(&oddities) {
+            return;
+        }
         let metrics = &self.writer.metrics;
-        for oddity in oddities {
+        for oddity in &oddities {
             match *oddity {
                 Oddity::Replay(epoch) => {
                     metrics.replays.with_label_values(&[T::NAME]).inc();
@@ -342,6 +348,7 @@ impl<T: Table> Pipeline<T> {
                 }
             }
         }
+        self.told.insert(partition.clone(), oddities);
     }
 
     /// Closes what is due, makes room, and holds back partitions that have enough. Returns the bytes that are kept.

@@ -17,6 +17,8 @@ async fn whatever_clickhouse_refuses_everything_for_is_named_and_waited_out() ->
     for (cause, breaking, mending) in [
         ("schema", "RENAME TABLE raw_events TO hidden", "RENAME TABLE hidden TO raw_events"),
         ("schema", "ALTER TABLE raw_events RENAME COLUMN key TO other", "ALTER TABLE raw_events RENAME COLUMN other TO key"),
+        // Of the same bytes, so that nothing but the type tells.
+        ("schema", "ALTER TABLE raw_events MODIFY COLUMN key LowCardinality(String)", "ALTER TABLE raw_events MODIFY COLUMN key String"),
         ("read_only", "ALTER TABLE raw_events MODIFY SETTING table_readonly = 1", "ALTER TABLE raw_events RESET SETTING table_readonly"),
         (
             "no_space",
