@@ -26,7 +26,7 @@ pub enum TopicError {
         source: KafkaError,
     },
     /// The topic is not there.
-    #[error("topic {0} does not exist: run `aftersend migrate`")]
+    #[error("topic {0} does not exist, or kafka's user may not see it: run `aftersend migrate`, or look at the rights in docs/access.md")]
     Missing(String),
     /// The topic has another number of partitions.
     #[error(
