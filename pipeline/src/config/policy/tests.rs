@@ -36,7 +36,7 @@ fn rules_that_make_no_sense_are_refused_with_key_value_and_fix() {
         ("[policy]\nsunset_after_days = 60", "policy.sunset_after_days = \"60\": use more than cooling_days (60)"),
         ("[policy]\nsunset_min_delivered = 0", "policy.sunset_min_delivered = \"0\": use 1 to 200 mails"),
         ("[policy]\nchannels = [\"email\"]", "policy.channels = \"email\": leave e-mail out: it always comes first"),
-        ("[policy]\nforget_after = \"30d\"", "policy.forget_after = \"30days\": use at least 365d"),
+        ("[policy]\nforget_after = \"30d\"", "policy.forget_after = \"30d\": use at least 365d"),
         (
             "[policy.score]\nvalidity = 50",
             "policy.score.validity = \"50\": validity, engagement and patience must make 100 points, not 105",
