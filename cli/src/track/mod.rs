@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use aftersend_pipeline::config::{Config, EmailPrivacy};
 use aftersend_pipeline::consumer::restore_partitions;
-use aftersend_pipeline::kafka::producer_config;
+use aftersend_pipeline::kafka::{ClientWatch, producer};
 use aftersend_pipeline::record::Record;
 use aftersend_schemas::address::mask;
 use aftersend_schemas::brake::BrakeEntry;
@@ -66,11 +66,7 @@ fn reason(config: &Config, decider: &Decider) -> String {
     }
 }
 
-fn producer(config: &Config) -> anyhow::Result<FutureProducer> {
-    Ok(producer_config(config, "operator", 10_000).create()?)
-}
-
-async fn write(producer: &FutureProducer, topic: &str, partition: i32, key: &str, value: &[u8]) -> anyhow::Result<()> {
+async fn write(producer: &FutureProducer<ClientWatch>, topic: &str, partition: i32, key: &str, value: &[u8]) -> anyhow::Result<()> {
     let record = FutureRecord::to(topic).partition(partition).key(key).payload(value);
     producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error).with_context(|| format!("cannot write to {topic}"))?;
     Ok(())

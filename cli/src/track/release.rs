@@ -40,7 +40,7 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
     let release = BrakeRelease { workspace: workspace.clone(), at: unix_millis(), by: decider.by.clone(), reason: reason(config, decider) };
     let key = release.key();
     let topic = Topics::new(&config.kafka.topic_prefix).operator();
-    write(&producer(config)?, &topic, partition_of(key.as_bytes()), &key, &release.encode()).await?;
+    write(&producer(config, "operator")?, &topic, partition_of(key.as_bytes()), &key, &release.encode()).await?;
     say("released: what had arrived by now is let go for 24 hours, by the rules of the policy; what comes later is counted anew");
     Ok(())
 }

@@ -38,7 +38,7 @@ pub(super) async fn run(options: &TrackUnsuppressOptions, config: &Config) -> an
     let is_open = |ledger: &LedgerRecord| ledger.standing < Standing::Suppressed && ledger.suppress_sent_at > ledger.answered_at;
     let is_open = ledger.as_ref().is_some_and(is_open);
     let evidence = profile(config, &person, partition).await?.and_then(|(_, profile)| latest_evidence(&profile));
-    let (topics, producer) = (Topics::new(&config.kafka.topic_prefix), producer(config)?);
+    let (topics, producer) = (Topics::new(&config.kafka.topic_prefix), producer(config, "operator")?);
     let (topic, key) = (topics.track_calls(), person.to_string());
     let intent = TrackCall {
         version: TrackCall::version_of(Call::Unsuppress, Phase::Intent),

@@ -278,8 +278,11 @@ impl<T: Table> Pipeline<T> {
                     let seconds = (unix_millis() - oldest).max(0) as f64 / 1000.0;
                     metrics.visible_seconds.with_label_values(&[T::NAME]).observe(seconds);
                 }
-                if let Input::Standing(standing) = input {
-                    self.tell_oddities(&partition, standing.oddities());
+                match input {
+                    Input::Standing(standing) => self.tell_oddities(&partition, standing.oddities()),
+                    // What is found at the next beginning is news again.
+                    Input::Committed => drop(self.told.remove(&partition)),
+                    _ => {}
                 }
                 lane.tell(input, now)
             }
