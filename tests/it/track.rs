@@ -297,6 +297,14 @@ async fn a_mass_of_false_hard_bounces_trips_the_brake_over_all_replicas_until_an
     let people: Vec<ProfileRecord> = (0..600).map(|number| bounced(format!("u-{number}"), if number < 20 { old } else { now })).collect();
     setup.launch(Service::Track)?;
     let second = second_replica(&setup, &[])?;
+    // Members that both die within a rebalance would leave partitions with nobody until the next one.
+    eventually(Duration::from_secs(60), async || {
+        for log in [setup.process(Service::Track)?.log(), second.log()] {
+            ensure!(log.contains("partitions assigned"), "not both of them have partitions");
+        }
+        Ok(())
+    })
+    .await?;
     profiles.write(&people).await?;
     let suppressed = || setup.track_api.people().values().filter(|kept| kept.suppressed).count();
     eventually(Duration::from_secs(30), async || {

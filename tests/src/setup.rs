@@ -58,8 +58,9 @@ pub struct Setup {
     /// What the Track sink talks to.
     pub track_api: TrackApi,
     file: PathBuf,
-    directory: tempfile::TempDir,
     running: BTreeMap<Service, Process>,
+    /// Last, so that a process that goes with its test can still show its log.
+    directory: tempfile::TempDir,
 }
 
 /// Where the local or given Kafka is.
