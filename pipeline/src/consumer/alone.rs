@@ -10,7 +10,8 @@ pub(super) fn alone(config: &Config, isolation: &str, name: &str) -> KafkaResult
     watched(config, &alone_config(config, isolation, name))
 }
 
-/// Makes one of these settings. It has to be polled: it tells of itself every five seconds.
+/// Makes one of these settings. It has to be polled, or told to be silent (`statistics.interval.ms = 0`): what it tells of itself every five seconds is kept
+/// until then.
 pub(super) fn watched(config: &Config, client: &ClientConfig) -> KafkaResult<BaseConsumer<ClientWatch>> {
     let watch = ClientWatch::new(config);
     let consumer: BaseConsumer<ClientWatch> = client.create_with_context(watch.clone())?;
