@@ -11,13 +11,14 @@ use aftersend_tests::Setup;
 use anyhow::Context as _;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-/// A dynamic member: it leaves at once when it is closed.
-fn member(setup: &Setup) -> anyhow::Result<Consumer> {
+/// A dynamic member, that leaves at once when it is closed, or one with a fixed name.
+fn member(setup: &Setup, instance: Option<&str>) -> anyhow::Result<Consumer> {
     let (mut config, topic) = (setup.config.clone(), setup.topics().raw());
-    config.instance = None;
+    config.instance = instance.map(str::to_owned);
     let group = format!("{}.consumer", config.kafka.topic_prefix);
     let metrics = ConsumerFamilies::new(&Metrics::new()).of(&group);
-    Ok(Consumer::subscribe(&config, "test", &group, &[&topic], Duration::from_secs(10), metrics)?)
+    // Longer than any test: a revoke that is not released stays where it is.
+    Ok(Consumer::subscribe(&config, "test", &group, &[&topic], Duration::from_secs(240), metrics)?)
 }
 
 async fn next(consumer: &mut Consumer) -> anyhow::Result<Notice> {
@@ -31,18 +32,22 @@ async fn assigned(consumer: &mut Consumer) -> anyhow::Result<Vec<Partition>> {
     }
 }
 
+fn numbers(partitions: &[Partition]) -> BTreeSet<i32> {
+    partitions.iter().map(|(_, number)| *number).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_was_paused_when_it_went_is_delivered_when_it_comes_again() -> anyhow::Result<()> {
     let setup = Setup::new("").await?;
     let topic = setup.topics().raw();
-    let mut first = member(&setup)?;
+    let mut first = member(&setup, None)?;
     let all = assigned(&mut first).await?;
     assert_eq!(all.len(), usize::try_from(PARTITIONS)?);
     for partition in &all {
         first.handle().pause(partition)?;
     }
 
-    let mut second = member(&setup)?;
+    let mut second = member(&setup, None)?;
     let Notice::Revoked(went, released) = next(&mut first).await? else { anyhow::bail!("nothing was revoked") };
     for partition in &went {
         first.handle().forget(partition);
@@ -51,7 +56,6 @@ async fn a_partition_that_was_paused_when_it_went_is_delivered_when_it_comes_aga
     assert_eq!(assigned(&mut second).await?.len(), went.len());
     second.close().await;
     let came = assigned(&mut first).await?;
-    let numbers = |partitions: &[Partition]| partitions.iter().map(|(_, number)| *number).collect::<BTreeSet<_>>();
     assert_eq!(numbers(&came), numbers(&went));
 
     let producer: FutureProducer = producer_config(&setup.config, "test", 10_000).create()?;
@@ -66,5 +70,40 @@ async fn a_partition_that_was_paused_when_it_went_is_delivered_when_it_comes_aga
     }
     assert_eq!(delivered, numbers(&came), "what stayed is still paused");
     first.close().await;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_static_member_had_when_it_died_within_a_rebalance_finds_an_owner() -> anyhow::Result<()> {
+    let setup = Setup::new("").await?;
+    let mut dies = member(&setup, Some("first"))?;
+    let all = numbers(&assigned(&mut dies).await?);
+    let mut second = member(&setup, Some("second"))?;
+    // It has been told what it loses, and has not asked for the round that gives it to the other: it never will.
+    let Notice::Revoked(went, released) = next(&mut dies).await? else { anyhow::bail!("nothing was revoked") };
+
+    // Its successor of the same name is given the rest at once.
+    let mut first = member(&setup, Some("first"))?;
+    let kept = numbers(&assigned(&mut first).await?);
+    assert_eq!(&kept | &numbers(&went), all);
+    assert_ne!(kept, all, "the others are without an owner");
+
+    let mut owned = [kept, BTreeSet::new()];
+    while &owned[0] | &owned[1] != all {
+        let (owned, notice) = tokio::select! {
+            notice = next(&mut first) => (&mut owned[0], notice?),
+            notice = next(&mut second) => (&mut owned[1], notice?),
+        };
+        match notice {
+            Notice::Assigned(partitions) => owned.extend(numbers(&partitions)),
+            Notice::Revoked(partitions, _released) => owned.retain(|number| !numbers(&partitions).contains(number)),
+            other => anyhow::bail!("{other:?}"),
+        }
+    }
+    assert!(owned[0].is_disjoint(&owned[1]), "{owned:?}");
+    drop(released);
+    for consumer in [dies, first, second] {
+        consumer.close().await;
+    }
     setup.finish().await
 }

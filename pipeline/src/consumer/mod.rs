@@ -11,6 +11,7 @@
 
 mod alone;
 mod context;
+mod ownership;
 mod poll;
 mod progress;
 mod range;
@@ -20,7 +21,7 @@ mod tail;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
@@ -67,6 +68,9 @@ pub struct Consumer<T: Send + 'static = Record> {
     owed: Option<usize>,
     handle: Handle<T>,
     thread: Option<std::thread::JoinHandle<()>>,
+    /// Dropping it ends the watch over partitions without an owner.
+    #[expect(dead_code, reason = "dropping it is the message")]
+    ownership: Option<blocking::Sender<()>>,
 }
 
 /// Acts on the group from any task.
@@ -138,12 +142,14 @@ impl<T: Send + 'static> Consumer<T> {
         watch.attach(consumer.client());
         consumer.subscribe(topics)?;
         let handle = Handle { consumer, stop: Arc::new(AtomicBool::new(false)), overrun, paused: Arc::default() };
-        let (polled, polled_room) = (handle.clone(), room.clone());
+        let (polled, polled_room, owners) = (handle.clone(), room.clone(), metrics.clone());
         let thread = std::thread::Builder::new()
             .name(format!("poll-{service}"))
             .spawn(move || poll::run(reader, &polled, &sender, &polled_room, &metrics))
             .map_err(|error| KafkaError::ClientCreation(format!("cannot start the poll thread: {error}")))?;
-        Ok(Self { notices, room, owed: None, handle, thread: Some(thread) })
+        // A member without a fixed name leaves when it dies, and then the group shares everything out.
+        let ownership = if config.instance.is_some() { Some(watch_ownership(&handle, service, group, topics, owners)?) } else { None };
+        Ok(Self { notices, room, owed: None, handle, thread: Some(thread), ownership })
     }
 
     /// The next notice; nothing once the poll thread has ended.
@@ -269,6 +275,28 @@ impl<T: Send + 'static> Handle<T> {
         list.add_partition(&partition.0, partition.1);
         list
     }
+}
+
+/// Starts the thread that finds partitions without an owner; it ends when what is returned is dropped.
+fn watch_ownership<T: Send + 'static>(
+    handle: &Handle<T>,
+    service: &str,
+    group: &str,
+    topics: &[&str],
+    metrics: ConsumerMetrics,
+) -> KafkaResult<blocking::Sender<()>> {
+    let watched = ownership::Watched {
+        consumer: Arc::downgrade(&handle.consumer),
+        group: group.to_owned(),
+        topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+        metrics,
+    };
+    let (end, until) = blocking::channel();
+    std::thread::Builder::new()
+        .name(format!("owners-{service}"))
+        .spawn(move || ownership::watch(&watched, &until))
+        .map_err(|error| KafkaError::ClientCreation(format!("cannot start the thread that looks after the group: {error}")))?;
+    Ok(end)
 }
 
 /// Offsets as clients want them.

@@ -103,15 +103,17 @@ fn opts(name: &str, help: &str) -> Opts {
 pub struct ConsumerMetrics {
     /// Records handed to the service.
     pub records: IntCounter,
+    pub(crate) rejoins: IntCounter,
     lag: IntGaugeVec,
     group: String,
     pub(crate) commits_in_transactions: bool,
 }
 
-/// The two families behind [`ConsumerMetrics`], shared by the groups of one service.
+/// The families behind [`ConsumerMetrics`], shared by the groups of one service.
 #[derive(Clone)]
 pub struct ConsumerFamilies {
     records: IntCounterVec,
+    rejoins: IntCounterVec,
     lag: IntGaugeVec,
 }
 
@@ -120,6 +122,11 @@ impl ConsumerFamilies {
     pub fn new(metrics: &Metrics) -> Self {
         Self {
             records: metrics.counter_vec("consumer_records_total", "Records read, by consumer group.", &["group"]),
+            rejoins: metrics.counter_vec(
+                "consumer_rejoins_total",
+                "Times this replica left its group and came back, because partitions had no owner.",
+                &["group"],
+            ),
             lag: metrics.gauge_vec(
                 "consumer_lag_records",
                 "Records between the group and the end of a partition.",
@@ -132,6 +139,7 @@ impl ConsumerFamilies {
     pub fn of(&self, group: &str) -> ConsumerMetrics {
         ConsumerMetrics {
             records: self.records.with_label_values(&[group]),
+            rejoins: self.rejoins.with_label_values(&[group]),
             lag: self.lag.clone(),
             group: group.to_owned(),
             commits_in_transactions: false,
