@@ -124,7 +124,7 @@ mod tests {
     fn an_explanation_says_why_and_what_comes_next() {
         let mut state = State::default();
         for n in 0..20 {
-            state.observe(&Observation { at: 1_760_000_000 + n * 604_800, message: n, address: 1, fact: Fact::Delivered });
+            state.observe(&Observation { at: 1_760_000_000 + n * 604_800, message: n, address: 1, named: 1, fact: Fact::Delivered });
         }
         let policies = Policies::new(&aftersend_pipeline::config::Policy::default());
         let explanation = aftersend_processor::explain(&state, policies.of("default"), &NoQuarantine, 1_771_500_000);

@@ -1,7 +1,7 @@
 /// Addresses that are remembered.
 const ADDRESSES: usize = 8;
 
-/// When each address last took or answered mail: proof of life.
+/// When each address last took mail or had a link followed: proof of life.
 ///
 /// The addresses that lived last, each with its latest time: the others are dropped in every order, since a time only grows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -17,6 +17,8 @@ pub struct Observation {
     pub message: u32,
     /// Hash of the address the event is about; 0 if unknown or not kept.
     pub address: u64,
+    /// Hash of the address that the event says is the person's; 0 if it says none.
+    pub named: u64,
     /// What happened.
     pub fact: Fact,
 }
@@ -99,8 +101,16 @@ impl Observation {
         let message = short_hash(delivery_id.as_deref().unwrap_or(&event.event_id));
         let address = event.address().and_then(|text| Address::read(&text));
         let provider = address.as_ref().map(Address::provider_id).unwrap_or_default();
-        let address = address.and_then(|address| normaliser.privacy.compare_hash(&address)).unwrap_or_default();
         let evidence = catalogue::evidence(&event.metric);
+        let hash = |address: &Address| normaliser.privacy.compare_hash(address).unwrap_or_default();
+        let about = address.as_ref().map(hash).unwrap_or_default();
+        let of_person = event.identifier(Field::Email).and_then(|text| Address::read(&text));
+        let named = match &of_person {
+            Some(named) if Some(named) == address.as_ref() => about,
+            Some(named) => hash(named),
+            None if names_its_address(event, evidence) => about,
+            None => 0,
+        };
         let fact = match (event.object_type.as_ref(), evidence) {
             // Consent belongs to the person, whatever channel changed it.
             (_, Evidence::Unsubscribed) => Fact::Unsubscribed,
@@ -128,13 +138,27 @@ impl Observation {
             }
             (channel, evidence) => elsewhere(channel, evidence).unwrap_or(Fact::Seen),
         };
-        Some(Self { at, message, address, fact })
+        Some(Self { at, message, address: about, named, fact })
     }
 
     /// What an operator's record says. Nothing for one whose time is none.
     pub fn decided(record: &OperatorRecord) -> Option<Self> {
         let at = u32::try_from(record.through()).ok()?;
-        Some(Self { at, message: 0, address: 0, fact: Fact::Decided(record.decision) })
+        Some(Self { at, message: 0, address: 0, named: 0, fact: Fact::Decided(record.decision) })
+    }
+}
+
+/// True where the address of an event that says nothing else of the person is the person's: somebody wrote to it just now, or followed a link there, or
+/// the event is about the person. All else may be of an old mail.
+fn names_its_address(event: &Event<'_>, evidence: Evidence) -> bool {
+    match event.object_type.as_ref() {
+        "customer" => true,
+        "email" => match evidence {
+            Evidence::Delivered => true,
+            Evidence::Clicked => !event.by_machine(),
+            _ => matches!(event.metric.as_ref(), "drafted" | "sent"),
+        },
+        _ => false,
     }
 }
 

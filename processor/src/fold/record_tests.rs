@@ -74,7 +74,13 @@ fn mail() -> State {
     let mut state = State::default();
     for n in 0..3 {
         let at = 1_770_000_000 + n * 259_200;
-        state.observe(&Observation { at, message: 0x0a0b_0c00 + n, address: 0x1122_3344_5566_7788, fact: Fact::Delivered });
+        state.observe(&Observation {
+            at,
+            message: 0x0a0b_0c00 + n,
+            address: 0x1122_3344_5566_7788,
+            named: 0x1122_3344_5566_7788,
+            fact: Fact::Delivered,
+        });
     }
     state
 }

@@ -21,7 +21,8 @@ impl SoftClass {
     /// Blocks, the sender's own faults and repeats of earlier verdicts are nothing a person has to answer for.
     pub fn of(class: BounceClass, deferred: bool) -> Option<Self> {
         match class {
-            _ if deferred => Some(Self::Deferred),
+            BounceClass::MailboxFull | BounceClass::Transient | BounceClass::Undetermined if deferred => Some(Self::Deferred),
+            _ if class.is_hard() => deferred.then_some(Self::Deferred),
             BounceClass::MailboxFull => Some(Self::MailboxFull),
             BounceClass::Transient | BounceClass::Undetermined => Some(Self::Transient),
             _ => None,

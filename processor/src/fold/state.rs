@@ -64,7 +64,7 @@ pub struct State {
     pub unsubscribed_at: u32,
     /// Last opt-in.
     pub subscribed_at: u32,
-    /// Latest address, by anything but a bounce: time and hash. A bounce tells nothing of which address is in use, and must never lift a gate.
+    /// Latest address that an event named as the person's: time and hash. That a mail to an address bounced does not name it.
     pub address: (u32, u64),
     /// Latest bounce of any kind: time and delivery id.
     pub last_bounce: (u32, String),
@@ -81,7 +81,7 @@ pub struct State {
 impl State {
     /// Joins what one event says: any order, any number of times. True if that changed anything.
     pub fn observe(&mut self, observation: &Observation) -> bool {
-        let Observation { at, message, address, ref fact } = *observation;
+        let Observation { at, message, address, named, ref fact } = *observation;
         let joined = match fact {
             Fact::Delivered => {
                 let lives = self.lives.insert(address, at);
@@ -92,7 +92,8 @@ impl State {
             Fact::Clicked { link, machine: false } => {
                 self.clicked.insert(Click { at, message, link: *link }) | self.lives.insert(address, at)
             }
-            Fact::Converted => self.converted.insert(Response { at, message }) | self.lives.insert(address, at),
+            // Bought, perhaps long after the mail: the mailbox proves nothing.
+            Fact::Converted => self.converted.insert(Response { at, message }),
             Fact::Bounced { class, confidence, deferred, provider, delivery_id, received_at } => {
                 let joined = if class.is_hard() && !deferred {
                     let domain = *class == aftersend_schemas::bounce::BounceClass::HardDomain;
@@ -123,8 +124,7 @@ impl State {
                 known.is_some_and(|known| known.join(seen))
             }
         };
-        let names_address = address != 0 && !matches!(fact, Fact::Bounced { .. } | Fact::Elsewhere { .. });
-        joined | (names_address && join_latest(&mut self.address, (at, address)))
+        joined | (named != 0 && join_latest(&mut self.address, (at, named)))
     }
 
     fn decide(&mut self, decision: Decision, at: u32) -> bool {

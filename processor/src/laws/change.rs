@@ -55,6 +55,7 @@ fn a_retry_within_a_grey_week_is_foreseen() {
         at: u32::try_from(NOW - days_ago * DAY).unwrap(),
         message: u32::try_from(days_ago).unwrap(),
         address: 1,
+        named: 0,
         fact: Fact::Bounced { class, confidence, deferred: false, provider: ProviderId(1), delivery_id: String::new(), received_at: 0 },
     };
     let mut history: Vec<_> = [0, 5, 10, 15, 20].map(|days| bounced(days + 28, BounceClass::MailboxFull, 90)).into();

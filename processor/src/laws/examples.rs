@@ -58,7 +58,8 @@ fn history(words: &str) -> Vec<Observation> {
             message += 1;
             // Everything a minute after the mail before it, so that nothing looks like a machine's.
             let at = u32::try_from(NOW - (last + n * every) * DAY - 3_600 + i64::from(message) * 60).unwrap();
-            history.push(Observation { at, message, address, fact: fact.clone() });
+            let named = if matches!(fact, Fact::Bounced { .. } | Fact::Elsewhere { .. } | Fact::Decided(_)) { 0 } else { address };
+            history.push(Observation { at, message, address, named, fact: fact.clone() });
         }
     }
     history

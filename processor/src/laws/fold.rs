@@ -95,7 +95,13 @@ fn a_bot_that_clicks_a_million_times_does_not_grow_the_state() {
             1 => Fact::Converted,
             _ => Fact::Clicked { link: n % 7, machine: false },
         };
-        state.observe(&Observation { at: 1_700_000_000 + n * 11, message: n / 5, address: u64::from(n % 100), fact });
+        state.observe(&Observation {
+            at: 1_700_000_000 + n * 11,
+            message: n / 5,
+            address: u64::from(n % 100),
+            named: u64::from(n % 100),
+            fact,
+        });
     }
     assert_eq!(state.clicked.as_slice().len(), 256);
     assert!(state.encode().len() < 9_000, "{}", state.encode().len());

@@ -47,8 +47,13 @@ fn fact() -> impl Strategy<Value = Fact> {
 }
 
 pub(super) fn observation() -> impl Strategy<Value = Observation> {
-    let address = prop_oneof![6 => Just(1_u64), 1 => Just(2_u64), 1 => Just(0_u64)];
-    (time(), 0_u32..14, address, fact()).prop_map(|(at, message, address, fact)| Observation { at, message, address, fact })
+    let address = || prop_oneof![6 => Just(1_u64), 1 => Just(2_u64), 1 => Just(0_u64)];
+    // Most events name the address that they are about, bounces most often nothing.
+    let named = (prop_oneof![5 => Just(None), 1 => address().prop_map(Some)], fact());
+    (time(), 0_u32..14, address(), named).prop_map(|(at, message, address, (named, fact))| {
+        let silent = matches!(fact, Fact::Bounced { .. } | Fact::Elsewhere { .. } | Fact::Decided(_));
+        Observation { at, message, address, named: named.unwrap_or(if silent { 0 } else { address }), fact }
+    })
 }
 
 /// A mailbox that takes nothing for weeks, and what is heard elsewhere.
@@ -59,6 +64,7 @@ fn failures() -> impl Strategy<Value = Vec<Observation>> {
         at: u32::try_from(NOW - days * 86_400).unwrap(),
         message: u32::try_from(days).unwrap(),
         address: 1,
+        named: 0,
         fact: Fact::Bounced {
             class,
             confidence: 90,
@@ -72,6 +78,7 @@ fn failures() -> impl Strategy<Value = Vec<Observation>> {
         at,
         message: 0,
         address: 0,
+        named: 0,
         fact: Fact::Elsewhere { channel, reach: Reach::Answered },
     });
     let few = prop_oneof![3 => prop::collection::vec(elsewhere, 0..2), 1 => prop::collection::vec(observation(), 0..3)];
@@ -85,6 +92,7 @@ fn refusals() -> impl Strategy<Value = Vec<Observation>> {
             at: u32::try_from(NOW - days * 86_400).unwrap() - message,
             message,
             address: 1,
+            named: 0,
             fact: Fact::Bounced {
                 class: BounceClass::HardRecipient,
                 confidence,
@@ -110,7 +118,7 @@ pub(super) fn history() -> impl Strategy<Value = Vec<Observation>> {
                 matches!(fact, Fact::Delivered | Fact::Opened { .. } | Fact::Clicked { .. } | Fact::Converted)
                     || matches!(fact, Fact::Bounced { class, .. } if !class.is_hard())
             };
-            let mails = mails.into_iter().map(|(at, message)| Observation { at, message, address: 1, fact: Fact::Delivered });
+            let mails = mails.into_iter().map(|(at, message)| Observation { at, message, address: 1, named: 1, fact: Fact::Delivered });
             some.into_iter().filter(|some| is_mild(&some.fact)).chain(mails).collect()
         }),
     ]

@@ -79,6 +79,34 @@ fn events_end_in_the_profiles_that_the_table_says() {
     let back = [("eu", 1, "bounced", gone_ana.as_str()), ("eu", 2, "delivered", ANA_MOVED), ("eu", 3, "sent", ANA)];
     assert_eq!(table(&back), ["eu:id:ana | dead | no | no | 1"]);
     assert_eq!(table(&[&back[..], &[("eu", 4, "delivered", ANA)]].concat()), ["eu:id:ana | healthy | yes | yes | 2"]);
+    // What an event says of the person comes before whom the mail went to: a late bounce of the old address, a bounce of a copy to somebody else.
+    let moved = |recipient: &str| {
+        format!(r#""customer_id":"ana","identifiers":{{"id":"ana","cio_id":"c1","email":"ana@new.example"}},"recipient":"{recipient}""#)
+    };
+    let (late, to_new, of_old, of_copy) =
+        (gone(&moved("ana@old.example")), moved("ana@new.example"), moved("ana@old.example"), gone(&moved("accountant@firm.example")));
+    assert_eq!(
+        table(&[("eu", 0, "sent", ANA), ("eu", 1, "delivered", &to_new), ("eu", 2, "bounced", &late)]),
+        ["eu:id:ana | healthy | yes | yes | 1"]
+    );
+    assert_eq!(table(&[("eu", 1, "delivered", &to_new), ("eu", 2, "bounced", &of_copy)]), ["eu:id:ana | healthy | yes | yes | 1"]);
+    // Its own address is gone all the same, whomever copies go to.
+    let own = gone(&to_new);
+    assert_eq!(
+        table(&[("eu", 1, "bounced", &own), ("eu", 2, "sent", &of_copy), ("eu", 3, "delivered", &moved("accountant@firm.example"))]),
+        ["eu:id:ana | dead | no | no | 1"]
+    );
+    // Whoever opens, follows or answers an old mail has not moved back; nor has whom a machine opens one for.
+    for late in ["opened", "converted", "unsubscribed", "dropped", "clicked"] {
+        let history = [("eu", 1, "bounced", gone_ana.as_str()), ("eu", 2, "delivered", &to_new), ("eu", 3, late, &of_old)];
+        assert!(!table(&history)[0].contains("dead"), "{late}");
+    }
+    for late in ["opened", "converted", "dropped"] {
+        let history = [("eu", 1, "bounced", gone_ana.as_str()), ("eu", 2, "delivered", ANA_MOVED), ("eu", 3, late, ANA)];
+        assert!(!table(&history)[0].contains("dead"), "{late}, and the event says nothing of the person");
+    }
+    // Any event may tell of a new address, of whatever channel.
+    assert_eq!(table(&[("eu", 1, "bounced", &gone_ana), ("eu", 2, "push delivered", &to_new)]), ["eu:id:ana | unknown | yes | yes | 0"]);
     // A bounce of an address that nobody saw in use counts, too; it names no address.
     assert_eq!(table(&[("eu", 0, "delivered", ANA), ("eu", 1, "bounced", &gone_moved)]), ["eu:id:ana | dead | no | no | 1"]);
     // Complaint and wish belong to the person: a new address lifts neither.

@@ -42,7 +42,7 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
     let mut converted: BTreeMap<(i64, u32), u32> = BTreeMap::new();
     let mut lives: BTreeMap<u64, u32> = BTreeMap::new();
     let mut first_delivered = u32::MAX;
-    for Observation { at, message, address, fact } in history {
+    for Observation { at, message, address, fact, .. } in history {
         let latest = |known: &mut u32| *known = (*known).max(*at);
         match fact {
             Fact::Delivered => {
@@ -54,7 +54,7 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
             Fact::Converted => latest(converted.entry((day(*at), *message)).or_default()),
             _ => {}
         }
-        if matches!(fact, Fact::Delivered | Fact::Clicked { machine: false, .. } | Fact::Converted) {
+        if matches!(fact, Fact::Delivered | Fact::Clicked { machine: false, .. }) {
             latest(lives.entry(*address).or_default());
         }
     }
@@ -103,13 +103,10 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
     let unanswered = recent.iter().filter(|at| answer.is_none_or(|answer| **at > answer)).count();
 
     // Soft bounces of the address in use.
-    let (named_at, in_use) = history
-        .iter()
-        .filter(|seen| seen.address != 0 && !matches!(seen.fact, Fact::Bounced { .. } | Fact::Elsewhere { .. }))
-        .map(|seen| (seen.at, seen.address))
-        .max()
-        .unwrap_or((0, 0));
+    let (named_at, in_use) = history.iter().filter(|seen| seen.named != 0).map(|seen| (seen.at, seen.named)).max().unwrap_or((0, 0));
     let weight_of = |class: BounceClass, deferred: bool| match class {
+        BounceClass::BlockReputation | BounceClass::BlockContent | BounceClass::PolicySender | BounceClass::TooLarge => None,
+        BounceClass::AutoReply | BounceClass::Admin | BounceClass::Suppressed => None,
         _ if deferred => Some((rules.soft.deferred_weight, rules.soft.deferred_half_life_days)),
         BounceClass::MailboxFull => Some((rules.soft.mailbox_full_weight, rules.soft.mailbox_full_half_life_days)),
         BounceClass::Transient | BounceClass::Undetermined => Some((rules.soft.transient_weight, rules.soft.transient_half_life_days)),
@@ -197,21 +194,21 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
     let kind = |key: &(u32, u32, u64, u32, bool, u8)| (key.2, !key.4 && key.5 >= 80);
     let newest_of_kind =
         |key: &(u32, u32, u64, u32, bool, u8)| hard.keys().filter(|other| kind(other) == kind(key) && *other > key).count() < 8;
-    // Time, arrival, certain alone, in doubt, mail.
-    let standing_bounces: Vec<(u32, i64, bool, bool, u32)> = hard
+    // Time, arrival, certain alone, in doubt, mail, address.
+    let standing_bounces: Vec<(u32, i64, bool, bool, u32, u64)> = hard
         .iter()
         .filter(|(key, _)| newest_of_kind(key))
         .filter(|((at, _, address, ..), _)| {
-            let concerns = in_use == 0 || *address == 0 || *address == in_use || *at >= named_at;
-            let lives_on = *address != 0 && lives.get(address).is_some_and(|lived| lived > at);
+            let concerns = in_use == 0 || *address == 0 || *address == in_use || *at > named_at;
+            let lives_on = lives.iter().any(|(lived, then)| *lived != 0 && [*lived, 0].contains(address) && then > at);
             (concerns || !seen(named_at)) && !lives_on && *at > hard_lifted
         })
         .map(|((at, message, address, provider, domain, confidence), received)| {
             let counted_at = if *received >= 1000 { i64::from(*at).min(*received / 1000) } else { i64::from(*at) };
             let quarantined = standing.quarantined(aftersend_schemas::address::ProviderId(*provider), counted_at as u32);
-            let of_another = !(in_use == 0 || *address == 0 || *address == in_use || *at >= named_at);
+            let of_another = !(in_use == 0 || *address == 0 || *address == in_use || *at > named_at);
             let doubted = quarantined || of_another;
-            (*at, *received, rules.bounces == BounceMode::Strict && *confidence >= 80 && !domain && !doubted, doubted, *message)
+            (*at, *received, rules.bounces == BounceMode::Strict && *confidence >= 80 && !domain && !doubted, doubted, *message, *address)
         })
         .collect();
     let mut settled: Vec<(u32, i64)> = Vec::new();
@@ -220,7 +217,8 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
             settled.push((second.0, second.1));
         }
         for first in &standing_bounces {
-            if day(first.0) < day(second.0) && first.4 != second.4 && !second.3 {
+            let one_address = first.5 == second.5 || first.5 * second.5 == 0;
+            if day(first.0) < day(second.0) && first.4 != second.4 && one_address && !second.3 {
                 settled.push((second.0, first.1.max(second.1)));
             }
         }

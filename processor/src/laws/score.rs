@@ -17,6 +17,7 @@ fn bounce() -> impl Strategy<Value = Observation> {
             at: u32::try_from(NOW).unwrap() - ago,
             message,
             address,
+            named: 0,
             fact: Fact::Bounced {
                 class: BounceClass::ALL[class],
                 confidence,
@@ -63,7 +64,7 @@ proptest! {
         policy in policies(),
     ) {
         // One address: a click at another would make that the one in use, with the bounces it has.
-        let observations: Vec<Observation> = observations.into_iter().map(|seen| Observation { address: 1, ..seen }).collect();
+        let observations: Vec<Observation> = observations.into_iter().map(|seen| Observation { address: 1, named: seen.named.min(1), ..seen }).collect();
         let at = u32::try_from(NOW).unwrap() - ago;
         // On a mail of its own, or on a link of its own in one that is known, far from its delivery and from other clicks.
         let message = if ago % 2 == 0 || observations.is_empty() { message } else { known.get(&observations).message };
@@ -71,7 +72,7 @@ proptest! {
             seen.message == message && matches!(seen.fact, Fact::Delivered | Fact::Clicked { .. }) && seen.at.abs_diff(at) <= 10
         };
         prop_assume!(observations.iter().filter(is_near).count() == 0);
-        let click = Observation { at, message, address: 1, fact: Fact::Clicked { link: 99, machine: false } };
+        let click = Observation { at, message, address: 1, named: 1, fact: Fact::Clicked { link: 99, machine: false } };
         let before = evaluate(&folded(&observations), &policy, &incident, NOW).score;
         let after = evaluate(&folded(observations.iter().chain([&click])), &policy, &incident, NOW).score;
         prop_assert!(after >= before, "{after} after {before}");
@@ -100,7 +101,7 @@ proptest! {
     #[test]
     fn consent_is_no_part_of_a_score(observations in history(), at in 0_u32..100 * 86_400, back in any::<bool>(), policy in policies()) {
         let fact = if back { Fact::Subscribed } else { Fact::Unsubscribed };
-        let wish = Observation { at: u32::try_from(NOW).unwrap() - at, message: 0, address: 0, fact };
+        let wish = Observation { at: u32::try_from(NOW).unwrap() - at, message: 0, address: 0, named: 0, fact };
         let before = evaluate(&folded(&observations), &policy, &crate::score::NoQuarantine, NOW);
         let after = evaluate(&folded(observations.iter().chain([&wish])), &policy, &crate::score::NoQuarantine, NOW);
         prop_assert_eq!(after.score, before.score);

@@ -25,6 +25,7 @@ pub(super) enum AddressGate {
 struct Bounce {
     at: u32,
     message: u32,
+    address: u64,
     received_at: i64,
     /// It settles the matter alone.
     is_certain: bool,
@@ -52,8 +53,8 @@ impl AddressGate {
                 let is_quarantined = standing.quarantined(bounce.provider, mailed_at(bounce.at, *received_at));
                 let is_believed = is_in_use && !is_quarantined;
                 let is_certain = is_believed && policy.rules.bounces == BounceMode::Strict && bounce.is_certain();
-                let HardBounce { at, message, .. } = *bounce;
-                Some(Bounce { at, message, received_at: *received_at, is_certain, is_believed, is_quarantined })
+                let HardBounce { at, message, address, .. } = *bounce;
+                Some(Bounce { at, message, address, received_at: *received_at, is_certain, is_believed, is_quarantined })
             })
             .collect();
         let Some(last) = bounces.last() else { return Self::Open };
@@ -76,28 +77,33 @@ fn mailed_at(at: u32, received_at: i64) -> u32 {
 
 /// The bounce that settled it, and when the last record that it took had arrived: the earliest such arrival, so that more evidence makes no verdict newer.
 ///
-/// One certain bounce settles it; so does that of a second mail on a later day, unless its provider refused everybody.
+/// One certain bounce settles it; so does that of a second mail to the same address on a later day, unless its provider refused everybody.
 fn certain(bounces: &[Bounce]) -> Option<(u32, i64)> {
     let alone = bounces.iter().filter(|bounce| bounce.is_certain).map(|bounce| (bounce.at, bounce.received_at));
     let together = bounces.iter().filter(|bounce| bounce.is_believed).filter_map(|second| {
-        let is_before = |first: &&Bounce| day(first.at) < day(second.at) && first.message != second.message;
-        let first = bounces.iter().filter(is_before).map(|first| first.received_at).min()?;
+        let is_first = |first: &&Bounce| {
+            let may_be_alike = first.address == second.address || first.address == 0 || second.address == 0;
+            day(first.at) < day(second.at) && first.message != second.message && may_be_alike
+        };
+        let first = bounces.iter().filter(is_first).map(|first| first.received_at).min()?;
         Some((second.at, first.max(second.received_at)))
     });
     let settled = |(at, received): (u32, i64), (other_at, other_received): (u32, i64)| (at.min(other_at), received.min(other_received));
     alone.chain(together).reduce(settled)
 }
 
-/// Evidence about an address dies with the address: a bounce counts until a later mail, or the person, names another one.
+/// Evidence about an address dies with the address: a bounce counts until another one is named, by the bounce itself too.
 fn concerns_address_in_use(state: &State, bounce: &HardBounce) -> bool {
     let (named_at, in_use) = state.address;
-    in_use == 0 || bounce.address == 0 || bounce.address == in_use || bounce.at >= named_at
+    in_use == 0 || bounce.address == 0 || bounce.address == in_use || bounce.at > named_at
 }
 
-/// Proof of life beats the verdict: the same address took or answered mail at a later time.
+/// Proof of life beats the verdict: the same address took or answered mail at a later time. What bounced at an unknown address is disproved by any that is
+/// known: where none is kept, none is.
 fn lives_again(state: &State, bounce: &HardBounce, seen_until: i64) -> bool {
-    let lived = state.lives.of(bounce.address).filter(|_| bounce.address != 0);
-    lived.is_some_and(|at| at > bounce.at && i64::from(at) <= seen_until)
+    let may_be_alike = |address: u64| address != 0 && (bounce.address == address || bounce.address == 0);
+    let mut lived = state.lives.as_slice().iter().filter(|(address, _)| may_be_alike(*address));
+    lived.any(|(_, at)| *at > bounce.at && i64::from(*at) <= seen_until)
 }
 
 /// The verdict that rests on a complaint.

@@ -214,7 +214,11 @@ fn best_channel(
         return (None, ChannelReason::OptedOut);
     }
     let seen = |at: u32| if i64::from(at) <= seen_until { at } else { 0 };
-    let reached = |channel: &&Channel| seen(state.channel(**channel).reached_at) > state.channel(**channel).bounced_at;
+    // Of one second, one device of the person's was reached.
+    let reached = |channel: &&Channel| {
+        let reached_at = seen(state.channel(**channel).reached_at);
+        reached_at > 0 && reached_at >= state.channel(**channel).bounced_at
+    };
     let mut usable = policy.rules.channels.iter().filter(reached);
     if !promotional_ok {
         let other = usable.next().copied();

@@ -16,8 +16,14 @@ fn ago(days: u32) -> u32 {
     u32::try_from(NOW).unwrap() - days * DAY
 }
 
+/// An event about one address; it says that the address is the person's unless it is a failure.
 fn at(at: u32, message: u32, fact: Fact) -> Observation {
-    Observation { at, message, address: 7, fact }
+    of(7, at, message, fact)
+}
+
+fn of(address: u64, at: u32, message: u32, fact: Fact) -> Observation {
+    let named = if matches!(fact, Fact::Bounced { .. } | Fact::Elsewhere { .. }) { 0 } else { address };
+    Observation { at, message, address, named, fact }
 }
 
 fn fold(observations: &[Observation]) -> State {
@@ -64,13 +70,13 @@ fn a_certain_hard_bounce_is_final_until_a_new_address_or_proof_of_life() {
     let later = u32::try_from(NOW).unwrap() + 60;
     for (address, lives) in [(7, true), (8, true)] {
         let mut observations = observations.clone();
-        observations.push(Observation { at: later, message: 10, address, fact: Fact::Delivered });
+        observations.push(of(address, later, 10, Fact::Delivered));
         let evaluation = evaluate(&fold(&observations), &policy(), &NoQuarantine, NOW + 60);
         assert_eq!(evaluation.email_deliverable, lives, "address {address}");
         assert!(evaluation.verdict.is_none());
     }
     let mut earlier = observations.clone();
-    earlier.push(Observation { at: ago(1), message: 10, address: 8, fact: Fact::Delivered });
+    earlier.push(of(8, ago(1), 10, Fact::Delivered));
     assert_eq!(
         evaluate(&fold(&earlier), &policy(), &NoQuarantine, NOW).state,
         EmailState::Dead,
@@ -106,8 +112,19 @@ fn blocks_and_our_own_faults_never_count_against_a_person() {
     for class in
         [BounceClass::BlockReputation, BounceClass::BlockContent, BounceClass::PolicySender, BounceClass::TooLarge, BounceClass::Admin]
     {
-        let state = fold(&(0..20).map(|n| at(ago(n), n, bounce(class, 100))).collect::<Vec<_>>());
-        assert_eq!(evaluate(&state, &policy(), &NoQuarantine, NOW).score, 80, "{class:?}");
+        let deferred = Fact::Bounced {
+            class,
+            confidence: 100,
+            deferred: true,
+            provider: ProviderId::default(),
+            delivery_id: "d".into(),
+            received_at: 5_000,
+        };
+        for fact in [bounce(class, 100), deferred] {
+            let state = fold(&(0..20).map(|n| at(ago(n), n, fact.clone())).collect::<Vec<_>>());
+            let evaluation = evaluate(&state, &policy(), &NoQuarantine, NOW);
+            assert_eq!((evaluation.score, evaluation.state), (80, EmailState::Unknown), "{fact:?}");
+        }
     }
 }
 
@@ -140,6 +157,17 @@ fn consent_is_no_part_of_the_score_and_a_tie_counts_as_opt_out() {
     assert_eq!((evaluation.state, evaluation.score, evaluation.email_deliverable), (EmailState::Unsubscribed, 80, true));
     let back = fold(&[at(ago(2), 1, Fact::Unsubscribed), at(ago(1), 2, Fact::Subscribed)]);
     assert_eq!(evaluate(&back, &policy(), &NoQuarantine, NOW).state, EmailState::Unknown);
+}
+
+#[test]
+fn points_are_taken_by_the_bounce_and_never_by_an_opt_out() {
+    for (confidence, points) in [(95, -800), (60, -520)] {
+        let state = fold(&[at(ago(5), 1, Fact::Unsubscribed), at(ago(3), 2, bounce(BounceClass::HardRecipient, confidence))]);
+        let evaluation = evaluate(&state, &policy(), &NoQuarantine, NOW);
+        assert_eq!(evaluation.reason(), "unsubscribed on 2026-01-28");
+        let gate = evaluation.contributions().pop().unwrap();
+        assert_eq!((gate.name.as_ref(), gate.tenths, gate.evidence.as_ref()), ("gate", points, "hard bounce on 2026-01-30"));
+    }
 }
 
 #[test]
@@ -188,10 +216,46 @@ fn one_mail_that_is_reported_on_two_days_is_no_second_bounce() {
 }
 
 #[test]
+fn uncertain_bounces_of_two_addresses_are_no_second_bounce_of_either() {
+    let uncertain = |address, days| of(address, ago(days), days, bounce(BounceClass::HardRecipient, 60));
+    let judged = |first, second| evaluate(&fold(&[uncertain(first, 5), uncertain(second, 3)]), &policy(), &NoQuarantine, NOW).state;
+    assert_eq!(judged(7, 8), EmailState::Grey);
+    assert_eq!(judged(7, 7), EmailState::Dead);
+    assert_eq!(judged(7, 0), EmailState::Dead, "they may be one");
+}
+
+#[test]
+fn mail_that_arrives_disproves_the_bounce_of_an_unknown_address() {
+    let bounced = of(0, ago(5), 1, bounce(BounceClass::HardRecipient, 95));
+    let judged =
+        |address| evaluate(&fold(&[bounced.clone(), of(address, ago(2), 2, Fact::Delivered)]), &policy(), &NoQuarantine, NOW).state;
+    assert_eq!(judged(7), EmailState::Healthy);
+    assert_eq!(judged(0), EmailState::Dead, "where no address is kept, only an operator lifts it");
+}
+
+#[test]
+fn a_conversion_is_no_proof_that_a_mailbox_lives() {
+    let gone = [at(ago(9), 1, Fact::Delivered), at(ago(5), 2, bounce(BounceClass::HardRecipient, 95)), at(ago(4), 1, Fact::Converted)];
+    assert_eq!(evaluate(&fold(&gone), &policy(), &NoQuarantine, NOW).state, EmailState::Dead);
+}
+
+#[test]
+fn a_device_that_was_reached_in_the_second_in_which_another_failed_is_one() {
+    let push = |reach| at(ago(4), 1, Fact::Elsewhere { channel: Channel::Push, reach });
+    let gone = at(ago(5), 0, bounce(BounceClass::HardRecipient, 95));
+    let channel = |more: &[Observation]| {
+        let all: Vec<_> = std::iter::once(gone.clone()).chain(more.iter().cloned()).collect();
+        evaluate(&fold(&all), &policy(), &NoQuarantine, NOW).best_channel
+    };
+    assert_eq!(channel(&[push(Reach::Arrived), push(Reach::Failed)]), Some(Channel::Push));
+    assert_eq!(channel(&[push(Reach::Failed)]), None);
+}
+
+#[test]
 fn an_address_that_is_named_ahead_of_the_clock_neither_frees_nor_deletes_anybody() {
     let bounced = at(ago(5), 0, bounce(BounceClass::HardRecipient, 95));
     let named_at = u32::try_from(NOW).unwrap() + 10 * DAY;
-    let ahead = Observation { at: named_at, message: 1, address: 8, fact: Fact::Delivered };
+    let ahead = of(8, named_at, 1, Fact::Delivered);
     let state = fold(&[bounced, ahead]);
     let before = evaluate(&state, &policy(), &NoQuarantine, NOW);
     assert_eq!((before.state, before.email_deliverable), (EmailState::Grey, false), "it stops mail");

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(head.armed_at, Some(7 + policy.forget_after), "nothing but that there is somebody");
 
         let mut state = State::default();
-        state.observe(&Observation { at: 1_000, message: 1, address: 1, fact: Fact::Delivered });
+        state.observe(&Observation { at: 1_000, message: 1, address: 1, named: 1, fact: Fact::Delivered });
         (record.as_of, record.evaluation.changes_at, record.state) = (2_000, None, state.encode());
         let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
         assert_eq!(head.armed_at, Some(1_000 + policy.forget_after));
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(head.armed_at, Some(1_900 + SETTLE), "what everybody's mail says of the bounce is known by then");
         let (class, provider, delivery_id) = (BounceClass::HardRecipient, ProviderId(1), String::new());
         let hard = Fact::Bounced { class, confidence: 90, deferred: false, provider, delivery_id, received_at: 1_990_000 };
-        state.observe(&Observation { at: 1_000, message: 1, address: 1, fact: hard });
+        state.observe(&Observation { at: 1_000, message: 1, address: 1, named: 0, fact: hard });
         (record.evaluation.facts.hard_bounced_at, record.state) = (Some(1_000), state.encode());
         let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
         assert_eq!(head.armed_at, Some(1_990 + SETTLE), "no sooner than it came");

@@ -17,7 +17,11 @@ impl Evaluation {
     pub fn contributions(&self) -> Vec<Contribution> {
         match &self.grounds {
             Grounds::Worded { contributions, .. } => contributions.clone(),
-            Grounds::Measured(reason, measures) => measures.in_words(reason),
+            Grounds::Measured(reason, measures) => measures.in_words(match (reason, self.facts.hard_bounced_at) {
+                // Consent is the state's reason and no part of the score: what took the points is the bounce.
+                (Reason::Unsubscribed { .. }, Some(at)) => format!("hard bounce on {}", date(at)),
+                _ => reason.in_words(measures).into_owned(),
+            }),
         }
     }
 }
@@ -46,7 +50,8 @@ impl Reason {
 }
 
 impl Measures {
-    fn in_words(&self, reason: &Reason) -> Vec<Contribution> {
+    /// `gate` says why points were taken, where any were.
+    fn in_words(&self, gate: String) -> Vec<Contribution> {
         let part = |name: &str, tenths, evidence: String| Contribution { name: name.into(), tenths, evidence };
         let hundredths = |number: u32| f64::from(number) / 100.0;
         let soft = format!("{} soft bounce days since mail last got through, weight {:.2}", self.soft_days, hundredths(self.soft_weight));
@@ -57,7 +62,7 @@ impl Measures {
             part("patience", self.patience, format!("{} delivered since the last click", self.unanswered)),
         ];
         if self.gate < 0 {
-            parts.push(part("gate", self.gate, reason.in_words(self).into_owned()));
+            parts.push(part("gate", self.gate, gate));
         }
         parts
     }

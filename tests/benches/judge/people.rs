@@ -18,7 +18,8 @@ fn chance(person: u32, mail: u32, what: u32) -> u64 {
 /// A mail every three days, to the second as chance has it.
 fn delivery(person: u32, mail: u32) -> Observation {
     let at = NOW as u32 - 90 * 86_400 + mail * 259_200 + (chance(person, mail, 0) % 80_000) as u32;
-    Observation { at, message: chance(person, mail, 1) as u32, address: chance(person, 0, 2), fact: Fact::Delivered }
+    let address = chance(person, 0, 2);
+    Observation { at, message: chance(person, mail, 1) as u32, address, named: address, fact: Fact::Delivered }
 }
 
 /// Deliveries and nothing else.
