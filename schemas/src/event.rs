@@ -140,13 +140,21 @@ impl<'a> Event<'a> {
 
     /// What the provider or Customer.io said; for push, what it said of the first device that failed.
     pub fn failure_message(&self) -> Option<Cow<'a, str>> {
-        let of_device = || {
-            let devices = self.value(Field::Recipients)?;
-            // One device may stand without its list.
-            let devices = devices.items().chain(devices.is_object().then_some(devices));
-            devices.into_iter().find_map(|device| device.member(Field::FailureMessage.as_str())?.text())
-        };
-        self.text(Field::FailureMessage).or_else(of_device)
+        let of_device = |device: Value<'a>| device.member(Field::FailureMessage.as_str())?.text();
+        self.text(Field::FailureMessage).or_else(|| self.devices().find_map(of_device))
+    }
+
+    /// Ids of the devices of a push, each with whether the event says why it failed there.
+    pub fn devices_and_failures(&self) -> impl Iterator<Item = (Cow<'a, str>, bool)> {
+        let id = |device: &Value<'a>| device.member("device_id")?.text();
+        self.devices().filter_map(move |device| {
+            Some((id(&device)?, device.member(Field::FailureMessage.as_str()).is_some_and(|why| !why.is_blank())))
+        })
+    }
+
+    fn devices(&self) -> impl Iterator<Item = Value<'a>> {
+        // One device may stand without its list.
+        self.value(Field::Recipients).into_iter().flat_map(|devices| devices.items().chain(devices.is_object().then_some(devices)))
     }
 
     /// The e-mail address this event is about: the recipient of an e-mail, else what the event says of the person.

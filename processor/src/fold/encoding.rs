@@ -11,7 +11,7 @@ use aftersend_schemas::address::ProviderId;
 
 use super::bytes::{Reader, Writer};
 use super::hard::{HardBounce, HardBounces};
-use super::lives::Lives;
+use super::last_times::LastTimes;
 use super::recent::{Click, Mail, Recent, Response};
 use super::soft::{SoftClass, SoftDay, SoftDays};
 use super::state::{Complaint, State};
@@ -32,11 +32,13 @@ const WISHES: u64 = 1 << 11;
 const LAST_BOUNCE: u64 = 1 << 12;
 const CHANNELS: u64 = 1 << 13;
 const DECISIONS: u64 = 1 << 14;
+const DEVICES: u64 = 1 << 15;
 
 pub(super) fn write(state: &State, version: u8) -> Vec<u8> {
     let delivered = state.delivered.as_slice();
     let addresses = addresses(state);
     let lifted = state.complaints_lifted_at.max(state.hard_lifted_at).max(state.never_suppress.0);
+    let devices = [&state.devices_reached, &state.devices_failed];
     let sections = [
         (DELIVERED, !delivered.is_empty()),
         (ADDRESSES, !addresses.is_empty()),
@@ -53,6 +55,7 @@ pub(super) fn write(state: &State, version: u8) -> Vec<u8> {
         (LAST_BOUNCE, state.last_bounce != (0, String::new())),
         (CHANNELS, state.channels.iter().any(|channel| *channel != Default::default())),
         (DECISIONS, lifted > 0),
+        (DEVICES, devices.into_iter().any(|times| !times.as_slice().is_empty())),
     ];
     let present = sections.iter().filter(|(_, is_there)| *is_there).fold(0, |bits, (bit, _)| bits | bit);
     let has = |section: u64| present & section != 0;
@@ -146,6 +149,16 @@ pub(super) fn write(state: &State, version: u8) -> Vec<u8> {
         [state.complaints_lifted_at, state.hard_lifted_at, state.never_suppress.0].into_iter().for_each(|at| out.time(at));
         out.writer.0.push(u8::from(state.never_suppress.1));
     }
+    if has(DEVICES) {
+        for times in devices {
+            out.writer.number(times.as_slice().len() as u64);
+            for (device, at) in times.as_slice() {
+                // Hashes of 32 bits.
+                out.writer.hash(*device as u32);
+                out.time(*at);
+            }
+        }
+    }
     out.writer.0
 }
 
@@ -153,7 +166,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<State> {
     let mut reader = Reader(bytes);
     let present = reader.number()?;
     let has = |section: u64| present & section != 0;
-    if present >= DECISIONS << 1 {
+    if present >= DEVICES << 1 {
         return None;
     }
     let mut state = State::default();
@@ -180,7 +193,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<State> {
     }
     if has(LIVES) {
         let lives = source.many(|source| Some((source.address()?, source.time()?)))?;
-        state.lives = Lives::restored(lives)?;
+        state.lives = LastTimes::restored(lives)?;
     }
     if has(ADDRESS) {
         state.address = (source.time()?, source.address()?);
@@ -240,6 +253,12 @@ pub(super) fn read(bytes: &[u8]) -> Option<State> {
     if has(DECISIONS) {
         (state.complaints_lifted_at, state.hard_lifted_at) = (source.time()?, source.time()?);
         state.never_suppress = (source.time()?, source.flag()?);
+    }
+    if has(DEVICES) {
+        for times in [&mut state.devices_reached, &mut state.devices_failed] {
+            let devices = source.many(|source| Some((u64::from(source.reader.hash()?), source.time()?)))?;
+            *times = LastTimes::restored(devices)?;
+        }
     }
     source.reader.0.is_empty().then_some(state)
 }

@@ -6,6 +6,7 @@ use aftersend_schemas::members::Field;
 use aftersend_schemas::normaliser::Normaliser;
 use aftersend_schemas::operator::{Decision, OperatorRecord};
 use aftersend_schemas::profile::Channel;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What one event says about a person.
@@ -72,12 +73,17 @@ pub enum Fact {
         channel: Channel,
         /// What.
         reach: Reach,
+        /// Hashes of the devices that it came to, or failed at; none where the event names none.
+        devices: Devices,
     },
     /// An operator decided something.
     Decided(Decision),
     /// Only that the person was written to, under this address.
     Seen,
 }
+
+/// Hashes of devices; a person has few.
+pub type Devices = SmallVec<[u32; 2]>;
 
 /// How far a message on another channel came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +142,7 @@ impl Observation {
                     received_at,
                 }
             }
-            (channel, evidence) => elsewhere(channel, evidence).unwrap_or(Fact::Seen),
+            (_, evidence) => elsewhere(event, evidence).unwrap_or(Fact::Seen),
         };
         Some(Self { at, message, address: about, named, fact })
     }
@@ -162,15 +168,22 @@ fn names_its_address(event: &Event<'_>, evidence: Evidence) -> bool {
     }
 }
 
-fn elsewhere(channel: &str, evidence: Evidence) -> Option<Fact> {
-    let channel = Channel::parse(channel).filter(|channel| *channel != Channel::Email)?;
+fn elsewhere(event: &Event<'_>, evidence: Evidence) -> Option<Fact> {
+    let channel = Channel::parse(&event.object_type).filter(|channel| *channel != Channel::Email)?;
     let reach = match evidence {
         Evidence::Delivered => Reach::Arrived,
         Evidence::Opened | Evidence::Clicked | Evidence::Converted => Reach::Answered,
         Evidence::Bounced => Reach::Failed,
         _ => return None,
     };
-    Some(Fact::Elsewhere { channel, reach })
+    let mut devices = Devices::new();
+    if channel == Channel::Push {
+        let all = || event.devices_and_failures();
+        // A push that bounced names every device it went to, and says why at those where it did.
+        let only_failed = reach == Reach::Failed && all().any(|(_, failed)| failed);
+        devices.extend(all().filter(|(_, failed)| *failed || !only_failed).map(|(id, _)| short_hash(&id)));
+    }
+    Some(Fact::Elsewhere { channel, reach, devices })
 }
 
 /// 32 bits: two messages of one person meet once in ten million people (docs/adr/0016).

@@ -4,7 +4,7 @@ use aftersend_schemas::profile::Channel;
 use aftersend_schemas::versioned::Format;
 
 use super::hard::{HardBounce, HardBounces};
-use super::lives::Lives;
+use super::last_times::LastTimes;
 use super::newest::Newest;
 use super::observation::{Fact, Observation, Reach};
 use super::recent::{Click, Mail, Recent, Response};
@@ -12,7 +12,9 @@ use super::soft::{SoftClass, SoftDay, SoftDays};
 use super::{day, encoding, first_version};
 use crate::score::Policy;
 
-const FORMAT: Format = Format::new("state in a profile", 2);
+const FORMAT: Format = Format::new("state in a profile", 3);
+/// The version that has no devices: written where there are none, so that the release before reads it.
+const WITHOUT_DEVICES: u8 = 2;
 /// Complaints that are remembered.
 const COMPLAINTS: usize = 16;
 
@@ -57,7 +59,7 @@ pub struct State {
     /// Complaints, each with its earliest arrival in Unix milliseconds.
     pub complaints: Newest<Complaint, COMPLAINTS, i64>,
     /// When each address last took or answered mail.
-    pub lives: Lives,
+    pub lives: LastTimes,
     /// First mail that arrived.
     pub first_delivered_at: u32,
     /// Last opt-out.
@@ -70,6 +72,10 @@ pub struct State {
     pub last_bounce: (u32, String),
     /// Channels beside e-mail, by [`Channel::OTHERS`].
     pub channels: [OtherChannel; Channel::OTHERS.len()],
+    /// When a push last came to each device.
+    pub devices_reached: LastTimes,
+    /// When one last failed there; 0 stands for failures that named no device.
+    pub devices_failed: LastTimes,
     /// Until when an operator lifted complaints.
     pub complaints_lifted_at: u32,
     /// Until when an operator lifted hard bounces.
@@ -113,7 +119,7 @@ impl State {
             Fact::Unsubscribed => join_latest(&mut self.unsubscribed_at, at),
             Fact::Subscribed => join_latest(&mut self.subscribed_at, at),
             Fact::Decided(decision) => self.decide(*decision, at),
-            Fact::Elsewhere { channel, reach } => {
+            Fact::Elsewhere { channel, reach, devices } => {
                 let (reached_at, answered_at, bounced_at) = match reach {
                     Reach::Arrived => (at, 0, 0),
                     Reach::Answered => (at, at, 0),
@@ -121,7 +127,15 @@ impl State {
                 };
                 let seen = OtherChannel { reached_at, answered_at, bounced_at };
                 let known = Channel::OTHERS.iter().position(|other| other == channel).and_then(|place| self.channels.get_mut(place));
-                known.is_some_and(|known| known.join(seen))
+                let mut joined = known.is_some_and(|known| known.join(seen));
+                let times = if *reach == Reach::Failed { &mut self.devices_failed } else { &mut self.devices_reached };
+                for device in devices {
+                    joined |= times.insert(u64::from(*device), at);
+                }
+                if *channel == Channel::Push && *reach == Reach::Failed && devices.is_empty() {
+                    joined |= self.devices_failed.insert(0, at);
+                }
+                joined
             }
         };
         joined | (named != 0 && join_latest(&mut self.address, (at, named)))
@@ -157,6 +171,8 @@ impl State {
         for (known, seen) in self.channels.iter_mut().zip(other.channels) {
             known.join(seen);
         }
+        self.devices_reached.merge(&other.devices_reached);
+        self.devices_failed.merge(&other.devices_failed);
         join_latest(&mut self.complaints_lifted_at, other.complaints_lifted_at);
         join_latest(&mut self.hard_lifted_at, other.hard_lifted_at);
         join_latest(&mut self.never_suppress, other.never_suppress);
@@ -193,7 +209,8 @@ impl State {
 
     /// One version byte, then what `encoding` says.
     pub fn encode(&self) -> Vec<u8> {
-        encoding::write(self, FORMAT.version())
+        let has_devices = !self.devices_reached.as_slice().is_empty() || !self.devices_failed.as_slice().is_empty();
+        encoding::write(self, if has_devices { FORMAT.version() } else { WITHOUT_DEVICES })
     }
 
     /// Reads what this or an earlier release wrote.
@@ -201,7 +218,7 @@ impl State {
         let fields = FORMAT.open(bytes)?;
         match fields.version {
             1 => Ok(fields.read::<first_version::State>()?.into()),
-            2 => encoding::read(fields.bytes()).ok_or_else(|| fields.malformed()),
+            WITHOUT_DEVICES | 3 => encoding::read(fields.bytes()).ok_or_else(|| fields.malformed()),
             _ => Err(fields.malformed()),
         }
     }

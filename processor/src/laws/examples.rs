@@ -51,7 +51,7 @@ fn history(words: &str) -> Vec<Observation> {
             "unsubscribed" => Fact::Unsubscribed,
             "subscribed" => Fact::Subscribed,
             "lifted" => Fact::Decided(Decision::Unsuppress),
-            "push" => Fact::Elsewhere { channel: Channel::Push, reach: Reach::Arrived },
+            "push" => Fact::Elsewhere { channel: Channel::Push, reach: Reach::Arrived, devices: Default::default() },
             other => panic!("{other} is nothing that happens, in {part:?}"),
         };
         for n in 0..count {

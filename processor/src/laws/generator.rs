@@ -5,7 +5,7 @@ use aftersend_schemas::profile::Channel;
 use proptest::prelude::*;
 
 use super::{Incident, NOW};
-use crate::fold::{Fact, Observation, Reach};
+use crate::fold::{Devices, Fact, Observation, Reach};
 use crate::score::Policy;
 
 /// Times that meet: few days, few seconds, some ahead of the clock.
@@ -41,7 +41,10 @@ fn fact() -> impl Strategy<Value = Fact> {
         1 => Just(Fact::Unsubscribed),
         2 => Just(Fact::Subscribed),
         2 => prop::sample::select(Decision::ALL.to_vec()).prop_map(Fact::Decided),
-        3 => (prop::sample::select(Channel::OTHERS.to_vec()), reach).prop_map(|(channel, reach)| Fact::Elsewhere { channel, reach }),
+        3 => (prop::sample::select(Channel::OTHERS.to_vec()), reach, prop::collection::vec(1_u32..4, 0..3)).prop_map(|(channel, reach, devices)| {
+            let devices = if channel == Channel::Push { devices.into() } else { Devices::new() };
+            Fact::Elsewhere { channel, reach, devices }
+        }),
         2 => Just(Fact::Seen),
     ]
 }
@@ -79,7 +82,7 @@ fn failures() -> impl Strategy<Value = Vec<Observation>> {
         message: 0,
         address: 0,
         named: 0,
-        fact: Fact::Elsewhere { channel, reach: Reach::Answered },
+        fact: Fact::Elsewhere { channel, reach: Reach::Answered, devices: Devices::new() },
     });
     let few = prop_oneof![3 => prop::collection::vec(elsewhere, 0..2), 1 => prop::collection::vec(observation(), 0..3)];
     (prop::collection::vec(failed, 2..16), few).prop_map(|(failed, few)| failed.into_iter().chain(few).collect())

@@ -7,7 +7,7 @@ use aftersend_schemas::normaliser::Normaliser;
 use aftersend_schemas::privacy::{HashKey, HashKeys, Privacy};
 use aftersend_schemas::profile::EmailState;
 
-use crate::fold::{Observation, State};
+use crate::fold::{Fact, Observation, State};
 use crate::score::{NoQuarantine, evaluate};
 
 const DAY: i64 = 86_400;
@@ -137,4 +137,25 @@ fn events_end_in_the_profiles_that_the_table_says() {
         ]),
         ["eu:cio:c1 | healthy | yes | yes | 1"]
     );
+}
+
+#[test]
+fn a_push_that_bounced_says_nothing_of_the_devices_at_which_it_did_not() {
+    let devices = |metric: &str, recipients: &str| {
+        let body = format!(
+            r#"{{"object_type":"push","metric":"{metric}","event_id":"e","timestamp":{START},"data":{{"customer_id":"ana","recipients":{recipients}}}}}"#
+        );
+        let normaliser = normaliser();
+        match Observation::of(&normaliser.event(body.as_bytes()).unwrap(), 0, &normaliser).unwrap().fact {
+            Fact::Elsewhere { devices, .. } => devices,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (tablet, phone) = (r#"{"device_id":"tablet"}"#, r#"{"device_id":"phone","failure_message":"NotRegistered"}"#);
+    let reached = devices("delivered", &format!("[{tablet},{phone}]"));
+    assert_eq!(reached.len(), 2);
+    assert_eq!(devices("bounced", &format!("[{tablet},{phone}]")).as_slice(), &reached[1..]);
+    assert_eq!(devices("bounced", phone).as_slice(), &reached[1..], "without a list");
+    assert_eq!(devices("bounced", &format!("[{tablet}]")).as_slice(), &reached[..1], "no reason given");
+    assert!(devices("bounced", "null").is_empty());
 }

@@ -300,15 +300,32 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
     // Channels.
     let last = |channel: Channel, wanted: &[Reach]| {
         let is_wanted =
-            |fact: &Fact| matches!(fact, Fact::Elsewhere { channel: other, reach } if *other == channel && wanted.contains(reach));
+            |fact: &Fact| matches!(fact, Fact::Elsewhere { channel: other, reach, .. } if *other == channel && wanted.contains(reach));
         history.iter().filter(|seen| is_wanted(&seen.fact)).map(|seen| seen.at).max().unwrap_or(0)
     };
     let not_ahead = |at: u32| if seen(at) { at } else { 0 };
+    let mut devices: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+    let mut nowhere = 0;
+    for event in history {
+        let Fact::Elsewhere { channel: Channel::Push, reach, devices: named } = &event.fact else { continue };
+        for device in named {
+            let (reached, failed) = devices.entry(*device).or_default();
+            let register = if *reach == Reach::Failed { failed } else { reached };
+            *register = event.at.max(*register);
+        }
+        if *reach == Reach::Failed && named.is_empty() {
+            nowhere = event.at.max(nowhere);
+        }
+    }
+    let a_device_lives = devices.values().any(|(reached, failed)| not_ahead(*reached) > 0 && reached >= failed && *reached >= nowhere);
     let usable: Vec<Channel> = rules
         .channels
         .iter()
         .copied()
-        .filter(|channel| not_ahead(last(*channel, &[Reach::Arrived, Reach::Answered])) > last(*channel, &[Reach::Failed]))
+        .filter(|channel| {
+            let reached = not_ahead(last(*channel, &[Reach::Arrived, Reach::Answered]));
+            reached > 0 && reached >= last(*channel, &[Reach::Failed]) || *channel == Channel::Push && a_device_lives
+        })
         .collect();
     let busier = usable.iter().copied().find(|channel| not_ahead(last(*channel, &[Reach::Answered])) > answer.unwrap_or(0));
     let channel = match () {

@@ -66,7 +66,7 @@ impl Reading<'_> {
         let sets = [first_after(&state.delivered, seen), first_after(&state.opened, seen), first_after(&state.converted, seen)];
         let clicked = first_after(&state.clicked, seen);
         let channels = state.channels.iter().flat_map(|channel| [later(channel.reached_at), later(channel.answered_at)]).flatten();
-        let lives = state.lives.as_slice().iter().filter_map(|(_, at)| later(*at));
+        let lives = state.lives.as_slice().iter().chain(state.devices_reached.as_slice()).filter_map(|(_, at)| later(*at));
         let seen = sets
             .into_iter()
             .chain([clicked, later(state.first_delivered_at), later(state.subscribed_at), later(state.address.0)])

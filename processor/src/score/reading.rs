@@ -214,12 +214,7 @@ fn best_channel(
         return (None, ChannelReason::OptedOut);
     }
     let seen = |at: u32| if i64::from(at) <= seen_until { at } else { 0 };
-    // Of one second, one device of the person's was reached.
-    let reached = |channel: &&Channel| {
-        let reached_at = seen(state.channel(**channel).reached_at);
-        reached_at > 0 && reached_at >= state.channel(**channel).bounced_at
-    };
-    let mut usable = policy.rules.channels.iter().filter(reached);
+    let mut usable = policy.rules.channels.iter().filter(|channel| is_reachable(state, **channel, seen_until));
     if !promotional_ok {
         let other = usable.next().copied();
         return (other, if other.is_some() { ChannelReason::EmailStopped } else { ChannelReason::NoneReached });
@@ -230,4 +225,14 @@ fn best_channel(
         Some(channel) => (Some(*channel), ChannelReason::AnswersElsewhere),
         None => (Some(Channel::Email), ChannelReason::EmailWorks),
     }
+}
+
+/// True for a channel that reached the person when it last failed or later, and for push while one device lives.
+fn is_reachable(state: &State, channel: Channel, seen_until: i64) -> bool {
+    let known = state.channel(channel);
+    let is_seen = |at: u32| at > 0 && i64::from(at) <= seen_until;
+    let has_failed_since = |device: u64, at: u32| state.devices_failed.of(device).is_some_and(|failed_at| failed_at > at);
+    let lives = |(device, at): &(u64, u32)| is_seen(*at) && !has_failed_since(*device, *at) && !has_failed_since(0, *at);
+    is_seen(known.reached_at) && known.reached_at >= known.bounced_at
+        || channel == Channel::Push && state.devices_reached.as_slice().iter().any(lives)
 }

@@ -3,7 +3,7 @@ use aftersend_schemas::bounce::BounceClass;
 use aftersend_schemas::profile::{Cause, Channel, EmailState};
 
 use super::*;
-use crate::fold::{Fact, Observation, Reach, State};
+use crate::fold::{Devices, Fact, Observation, Reach, State};
 
 const NOW: i64 = 1_770_000_000;
 const DAY: u32 = 86_400;
@@ -240,15 +240,20 @@ fn a_conversion_is_no_proof_that_a_mailbox_lives() {
 }
 
 #[test]
-fn a_device_that_was_reached_in_the_second_in_which_another_failed_is_one() {
-    let push = |reach| at(ago(4), 1, Fact::Elsewhere { channel: Channel::Push, reach });
+fn push_reaches_a_person_while_one_device_lives() {
+    let push =
+        |days, reach, devices: &[u32]| at(ago(days), days, Fact::Elsewhere { channel: Channel::Push, reach, devices: devices.into() });
     let gone = at(ago(5), 0, bounce(BounceClass::HardRecipient, 95));
     let channel = |more: &[Observation]| {
         let all: Vec<_> = std::iter::once(gone.clone()).chain(more.iter().cloned()).collect();
         evaluate(&fold(&all), &policy(), &NoQuarantine, NOW).best_channel
     };
-    assert_eq!(channel(&[push(Reach::Arrived), push(Reach::Failed)]), Some(Channel::Push));
-    assert_eq!(channel(&[push(Reach::Failed)]), None);
+    let (arrived, failed) = (Reach::Arrived, Reach::Failed);
+    assert_eq!(channel(&[push(4, failed, &[1])]), None);
+    assert_eq!(channel(&[push(5, arrived, &[1]), push(4, failed, &[2])]), Some(Channel::Push), "the other one");
+    assert_eq!(channel(&[push(5, arrived, &[1, 2]), push(4, failed, &[2]), push(3, failed, &[1])]), None, "both");
+    assert_eq!(channel(&[push(5, arrived, &[1]), push(4, failed, &[])]), None, "it may have been this one");
+    assert_eq!(channel(&[push(4, arrived, &[]), push(4, failed, &[])]), Some(Channel::Push), "in one second");
 }
 
 #[test]
@@ -279,7 +284,7 @@ fn soft_bounces_of_half_a_year_ago_make_nobody_failing() {
 #[test]
 fn a_channel_that_was_reached_ahead_of_the_clock_is_offered_when_its_time_has_come() {
     let ahead = u32::try_from(NOW).unwrap() + 10 * DAY;
-    let reached = Fact::Elsewhere { channel: Channel::Push, reach: Reach::Arrived };
+    let reached = Fact::Elsewhere { channel: Channel::Push, reach: Reach::Arrived, devices: Devices::new() };
     let state = fold(&[at(ago(5), 0, bounce(BounceClass::HardRecipient, 95)), at(ahead, 1, reached)]);
     let channel = |now| evaluate(&state, &policy(), &NoQuarantine, now).best_channel;
     assert_eq!(channel(NOW), None);

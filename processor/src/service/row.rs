@@ -120,8 +120,8 @@ mod tests {
 
         let mut newer_profile = record.encode();
         newer_profile[0] = 4;
-        record.state[0] += 1;
-        for (value, what, known) in [(newer_profile, "profile", 3), (record.encode(), "state in a profile", 2)] {
+        record.state[0] = 4;
+        for (value, what, known) in [(newer_profile, "profile", 3), (record.encode(), "state in a profile", 3)] {
             let error = SessionError::from(Row::of_record(&value, &policies, true).unwrap_err());
             assert!(error.is_final());
             assert_eq!(
