@@ -8,6 +8,7 @@ mod escape;
 mod mask;
 mod provider;
 
+pub(crate) use escape::unescaped;
 pub use mask::{MASK, mask, mask_json};
 pub use provider::{ProviderId, provider};
 

@@ -33,6 +33,25 @@ pub(super) fn last_char(text: &str) -> Option<(char, usize)> {
     }
 }
 
+/// A text as its reader will see it, if it has escapes for a URL or HTML. Letters by name (`&eacute;`) are not told apart.
+pub(crate) fn unescaped(text: &str) -> Option<String> {
+    memchr::memchr2(b'%', b'&', text.as_bytes())?;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let len = if let Some((byte, len)) = percent_byte(rest.as_bytes()) {
+            bytes.push(byte);
+            len
+        } else {
+            let (c, len) = entity(rest).unwrap_or((c, c.len_utf8()));
+            bytes.extend(c.encode_utf8(&mut [0; 4]).bytes());
+            len
+        };
+        rest = &rest[len..];
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn last_escaped_char(text: &str) -> Option<(char, usize)> {
     let bytes = text.as_bytes();
     let candidates = [percent_from(bytes), entity_from(bytes), unicode_from(bytes)];
@@ -119,7 +138,7 @@ fn percent_byte(text: &[u8]) -> Option<(u8, usize)> {
 fn entity(text: &str) -> Option<(char, usize)> {
     let mut rest = text.strip_prefix('&')?;
     for _ in 0..NESTING {
-        let Some(nested) = rest.strip_prefix("amp;") else { break };
+        let Some((_, nested)) = rest.split_at_checked(4).filter(|(name, _)| name.eq_ignore_ascii_case("amp;")) else { break };
         rest = nested;
     }
     let from = text.len() - rest.len();
@@ -187,6 +206,19 @@ mod tests {
             assert_eq!(first_char(&format!("{escape}z")), Some((expected, escape.len())), "{escape}");
             assert_eq!(last_char(&format!("z{escape}")), Some((expected, 1)), "{escape}");
         }
+    }
+
+    #[test]
+    fn a_text_is_read_through_its_escapes() {
+        for (text, expected) in [
+            ("user%20unknown%0Ablocked", "user unknown\nblocked"),
+            ("b&#108;ocked &AMP;#x62;y&nbsp;us, R&amp;D", "blocked by us, R&D"),
+            ("%2562loqu%C3%A9 & 100% \u{e9}", "bloqu\u{e9} & 100% \u{e9}"),
+            ("%C3 &eacute;", "\u{fffd} x"),
+        ] {
+            assert_eq!(unescaped(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(unescaped(r"no escape \u0040"), None);
     }
 
     #[test]

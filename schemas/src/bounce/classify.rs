@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::address::unescaped;
+
 use super::class::BounceClass;
 use super::codes::{self, Codes};
 use super::compile::{MAX_RULES, Rule};
@@ -84,7 +86,14 @@ pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &s
         return verdict;
     }
     // A page that explains an error is not the error.
-    let verdict = without_links(head).map_or(verdict, |text| judge(table, channels, otherwise, &text));
+    let linkless = without_links(head);
+    let verdict = linkless.as_deref().map_or(verdict, |text| judge(table, channels, otherwise, text));
+    if !verdict.class.is_hard() {
+        return verdict;
+    }
+    // Nor is a text that says something else to whoever reads its escapes.
+    let unescaped = unescaped(linkless.as_deref().unwrap_or(head));
+    let verdict = unescaped.map(|text| judge(table, channels, otherwise, &text)).filter(|read| !read.class.is_hard()).unwrap_or(verdict);
     if verdict.class.is_hard() && head.len() < text.len() {
         return Verdict { confidence: verdict.confidence.min(HEAD_ONLY_CONFIDENCE), ..verdict };
     }

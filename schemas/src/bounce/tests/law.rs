@@ -66,6 +66,20 @@ proptest! {
     }
 
     #[test]
+    fn a_guard_phrase_in_escapes_never_leaves_a_text_hard(
+        before in any_text(), after in any_text(), phrase in prop::sample::select(guard_phrases()), in_percent in any::<bool>(),
+    ) {
+        let escaped: String = if in_percent {
+            phrase.bytes().map(|byte| format!("%{byte:02x}")).collect()
+        } else {
+            phrase.chars().map(|c| format!("&#{};", u32::from(c))).collect()
+        };
+        let text = format!("{before} {escaped} {after}");
+        let verdict = Table::builtin().classify(&text);
+        prop_assert!(text.len() > HEAD_BYTES || !verdict.class.is_hard(), "{text:?}: {:?}", verdict);
+    }
+
+    #[test]
     fn any_text_gets_a_verdict_and_the_same_one_each_time(text in any::<String>(), channel in "[a-z_]{0,9}") {
         let verdict = Table::builtin().classify_for(&channel, &text);
         prop_assert!(verdict.confidence <= 100);

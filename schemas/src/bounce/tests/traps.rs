@@ -56,6 +56,17 @@ const TRAPS: &[(BounceClass, &str)] = &[
     (AutoReply, "RÉPONSE AUTOMATIQUE"),
     (HardRecipient, "550 EMPFÄNGER UNBEKANNT"),
     (HardRecipient, "550 ПОЛЬЗОВАТЕЛЬ НЕ НАЙДЕН"),
+    // escapes
+    (BlockReputation, "550 5.1.1 user unknown%0Ablocked%20by%20spamhaus"),
+    (BlockReputation, "550 5.1.1 user unknown - b&#108;ocked"),
+    (BlockReputation, "550 5.1.1 user unknown - bloqu%C3%A9"),
+    (HardRecipient, "550 5.1.1 <jo%40d.example>: user%20unknown &amp; gone"),
+    (HardRecipient, "550 5.1.1 user unknown, see https://help.example/?q=%62%6cocked"),
+    // a count of the unknown is about the sender, a word for a count beside one of them is not
+    (Transient, "550 5.1.1 Maximum invalid recipients exceeded"),
+    (Transient, "550 your unknown user rate is above our threshold"),
+    (HardRecipient, "550 5.1.1 User unknown; maximum delivery attempts: 1, high priority"),
+    (HardRecipient, "550 5.1.1 no such user, retry count 3"),
     // servers that did not answer
     (Transient, "550 5.1.2 DNS resolution timed out"),
     (Transient, "550 5.1.2 server failure looking up domain"),
