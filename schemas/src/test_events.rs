@@ -1,6 +1,9 @@
 //! Events that somebody sent to try the connection. Customer.io gives them no mark of their own, so the configuration names one.
 
+use std::borrow::Cow;
+
 use crate::event::Event;
+use crate::json::Value;
 use crate::members::{Member, Scope};
 
 /// One mark: a member and the text it has in test events.
@@ -24,12 +27,14 @@ pub enum BadMark {
 }
 
 impl TestEvent {
-    /// `field` is `name`, `data.name` or `data.identifiers.name`; `value` its text (of a number the digits), with a final `*` the beginning of it.
+    /// `field` is `name`, `data.name` or `data.identifiers.name`; `value` its text (of a number the digits, of a boolean `true` or `false`), with a
+    /// final `*` the beginning of it. Blanks around it do not count, as they do not in an event.
     pub fn new(field: &str, value: &str) -> Result<Self, BadMark> {
         let (scope, name) = match field.strip_prefix("data.") {
             None => (Scope::Top, field),
             Some(rest) => rest.strip_prefix("identifiers.").map_or((Scope::Data, rest), |name| (Scope::Identifiers, name)),
         };
+        let value = value.trim();
         let (value, is_prefix) = value.strip_suffix('*').map_or((value, false), |value| (value, true));
         if name.trim().is_empty() || name.contains('.') {
             return Err(BadMark::Field);
@@ -52,8 +57,13 @@ impl TestEvent {
     fn marks(&self, scope: Scope, member: Member<'_>) -> bool {
         member.scope() == scope
             && member.name().string().is_some_and(|name| name == self.name)
-            && member.value().text().is_some_and(|text| if self.is_prefix { text.starts_with(&self.value) } else { text == self.value })
+            && written(member.value()).is_some_and(|text| if self.is_prefix { text.starts_with(&self.value) } else { text == self.value })
     }
+}
+
+/// A value as a configuration writes it.
+fn written(value: Value<'_>) -> Option<Cow<'_, str>> {
+    value.text().or_else(|| Some(value.get()).filter(|source| matches!(*source, "true" | "false")).map(Cow::Borrowed))
 }
 
 /// Every mark of a test event.
@@ -73,6 +83,25 @@ impl TestEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_boolean_marks_as_it_is_written_and_blanks_around_a_mark_do_not_count() {
+        let body = br#"{"event_id":"e","metric":"sent","data":{"is_test":true,"live":false,"none":null,"subject":" [TEST] hello ","quoted":"true"}}"#;
+        let event = Event::read(body).unwrap();
+        for (field, value, expected) in [
+            ("data.is_test", "true", true),
+            ("data.is_test", "false", false),
+            ("data.is_test", "tr*", true),
+            ("data.live", "false", true),
+            ("data.none", "null", false),
+            ("data.quoted", "true", true),
+            ("data.subject", " [TEST] hello ", true),
+            ("data.subject", " [TEST]* ", true),
+            ("data.subject", "[TEST]  *", false),
+        ] {
+            assert_eq!(TestEvents(vec![TestEvent::new(field, value).unwrap()]).contains(&event), expected, "{field} {value}");
+        }
+    }
 
     #[test]
     fn an_event_is_a_test_by_the_text_of_a_named_member() {
