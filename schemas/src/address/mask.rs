@@ -35,7 +35,7 @@ pub fn mask(text: &str) -> Cow<'_, str> {
     for at in possible_at_signs(text) {
         let Some(('@', len)) = first_char(&text[at..]).filter(|_| at >= next) else { continue };
         next = at + len;
-        let domain = next + blanks(text[next..].chars());
+        let domain = next + leading_blanks(&text[next..]);
         let Some(end) = domain_end(text, domain) else { continue };
         let before = if copied == 0 {
             &text[..at]
@@ -44,7 +44,7 @@ pub fn mask(text: &str) -> Cow<'_, str> {
             copied = at;
             &masked
         };
-        let local = before.len() - blanks(before.chars().rev());
+        let local = before_blanks(before);
         // Between blanks an at sign is often a word of its own: only what looks like a host is a domain there.
         let is_apart = domain > next || local < before.len();
         let start = if is_apart && !text[domain..end].contains('.') { None } else { address_start(&before[..local], floor.min(local)) };
@@ -145,11 +145,29 @@ fn possible_at_signs(text: &str) -> impl Iterator<Item = usize> {
     })
 }
 
-/// How many bytes of blanks come first; none if there are more than a line break and a blank.
-fn blanks(text: impl Iterator<Item = char>) -> usize {
-    let mut blanks = text.take_while(|c| c.is_whitespace()).take(BLANKS + 1).map(char::len_utf8);
-    let bytes = blanks.by_ref().take(BLANKS).sum();
-    if blanks.next().is_some() { 0 } else { bytes }
+/// How many bytes of blanks a text begins with; none if there are more than a line break and a blank. No domain begins with a plus, which is a
+/// blank in a URL.
+fn leading_blanks(text: &str) -> usize {
+    let mut at = 0;
+    for _ in 0..=BLANKS {
+        match first_char(&text[at..]) {
+            Some((c, len)) if c.is_whitespace() || c == '+' => at += len,
+            _ => return at,
+        }
+    }
+    0
+}
+
+/// Where the blanks begin that a text ends with, as many of them at most. A plus may end a local part.
+fn before_blanks(text: &str) -> usize {
+    let mut at = text.len();
+    for _ in 0..=BLANKS {
+        match last_char(&text[..at]) {
+            Some((c, from)) if c.is_whitespace() => at = from,
+            _ => return at,
+        }
+    }
+    text.len()
 }
 
 /// Where the domain ends that begins at `from`: before the punctuation after it.
@@ -456,6 +474,33 @@ mod tests {
     }
 
     #[test]
+    fn blanks_around_the_at_sign_are_blanks_however_they_are_written() {
+        for text in [
+            "jo @ d.example",
+            "jo%20@d.example",
+            "jo%40%20d.example",
+            "jo%20%40d.example",
+            "jo%20@%20d.example",
+            "jo+@+d.example",
+            "jo%09%40d.example",
+            "jo%0A@d.example",
+            "jo%0D%0A%20@d.example",
+            "jo%2540%2520d.example",
+            "jo&nbsp;@&nbsp;d.example",
+            "jo&#32;@d.example",
+            "jo&#x20;&#x40;d.example",
+            r"jo\u0020@\u000ad.example",
+        ] {
+            for (before, after) in [("", ""), ("https://s.example/?e=", "&x=1"), ("to ", ": no")] {
+                assert_eq!(mask(&format!("{before}{text}{after}")), format!("{before}{MASK}{after}"), "{text}");
+            }
+        }
+        for text in ["jo%20@%20noon", "5+@+3", "jo%20%20%20%20@d.example", "https://x.example/?q=a+%20@me"] {
+            assert!(matches!(mask(text), Cow::Borrowed(same) if same == text), "{text} -> {}", mask(text));
+        }
+    }
+
+    #[test]
     fn rewritten_and_gatewayed_addresses_are_masked_whole() {
         assert_masked(&[
             ("<SRS0=HHH=TT=dom.example=local@fwd.example>", "<[address]>"),
@@ -521,7 +566,7 @@ mod tests {
     const AT_SIGNS: &str = "@~＠~﹫~%40~%2540~%EF%BC%A0~&#64;~&#x40;~&commat;";
     /// Pieces that decide.
     const PIECES: &str = "@~@~@~＠~%40~%2540~%EF%BC%A0~&#64~&#64;~&commat;~\\u0040~a~b.c~\
-        2~5~0~25~%~&~amp;~#~\"~\"~\\~=~?~/~//~[~]~[address]~\
+        2~5~0~20~25~%~%20~&#32;~&nbsp;~+~&~amp;~#~\"~\"~\\~=~?~/~//~[~]~[address]~\
         :~;~,~ ~\n~'~.~-~+~é~\u{308}~“~\0~&quot;~%22~%EF~%A0";
 
     fn one_of(list: &'static str) -> impl Strategy<Value = &'static str> {
