@@ -9,6 +9,7 @@ mod mask;
 mod provider;
 
 pub(crate) use escape::unescaped;
+pub(crate) use mask::mask_word;
 pub use mask::{MASK, mask, mask_json};
 pub use provider::{ProviderId, provider};
 
@@ -48,6 +49,24 @@ impl Address {
     /// The whole address. Personal data: for hashing, and for `[privacy] email = "plain"`.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// True if a text is an address and nothing else but whose it is: `jane@x.example`, `Jane Doe <jane@x.example>`, `jane@x.example (Jane Doe)`.
+    /// Not so with a path around it, as in a URL, or behind a `#`, which begins the name of a channel.
+    pub fn is_all_of(text: &str) -> bool {
+        let text = trim(text);
+        let named = text.strip_suffix('>').and_then(|text| text.rsplit_once('<'));
+        let explained = || text.strip_suffix(')').and_then(|text| text.rsplit_once('(')).map(|(address, name)| (name, address));
+        let (name, address) = named.or_else(explained).map_or(("", text), |(name, address)| (trim(name), trim(address)));
+        let is_quoted = name.len() > 1 && name.starts_with('"') && name.ends_with('"');
+        let is_name = is_quoted || !name.contains([',', ';', '@', '\u{ff20}', '\u{fe6b}']);
+        let goes_on = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '/');
+        is_name && !address.starts_with('#') && !address.contains(goes_on) && Self::read(address).is_some()
+    }
+
+    /// What stands before the at sign.
+    pub fn local(&self) -> &str {
+        &self.text[..self.at]
     }
 
     /// The domain in ASCII.
@@ -151,6 +170,39 @@ mod tests {
         assert_eq!(Address::read("x@[192.0.2.1]").unwrap().domain(), "[192.0.2.1]");
         for none in ["\0@\0", "a@b\u{ff20}", "a@\"}", "a@<b>", "a@ b.example", &format!("a@{}", "x".repeat(254))] {
             assert_eq!(Address::read(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_from_a_text_that_holds_one() {
+        for alone in [
+            "a@b.example",
+            " A@B.example\n",
+            "<a@b.example>",
+            "Ann Lee <a@b.example>",
+            "\"Lee, Ann\" <a@b.example>",
+            "a@b.example (Ann Lee)",
+            "mailto:a@b.example",
+            "a\u{ff20}b.example",
+            "a\u{2605}@b.example",
+        ] {
+            assert!(Address::is_all_of(alone), "{alone}");
+        }
+        for other in [
+            "general, owner a@b.example",
+            "general (owner a@b.example)",
+            "general, owner <a@b.example>",
+            "#a@b.example",
+            "https://s.example/?to=a@b.example",
+            "s.example/?to=a@b.example",
+            "a@b.example, c@d.example",
+            "a@b.example <c@d.example>",
+            "Ann <a@b.example>, Bob <c@d.example>",
+            "no address",
+            "<>",
+            "",
+        ] {
+            assert!(!Address::is_all_of(other), "{other}");
         }
     }
 

@@ -99,14 +99,20 @@ impl Normaliser {
         }
     }
 
-    /// As [`Self::shown`], without what stands where the address should.
+    /// As [`Self::shown`], without what stands where the address should, and without the local part alone: the domain has a column.
     fn shown_of<'a>(&self, read: &Read<'_>, text: Cow<'a, str>) -> Cow<'a, str> {
-        match &read.unreadable {
-            Some(unreadable) if !self.privacy.keeps_clear_text() && text.contains(unreadable.as_ref()) => {
-                self.shown(Cow::Owned(text.replace(unreadable.as_ref(), address::MASK)))
-            }
-            _ => self.shown(text),
+        if self.privacy.keeps_clear_text() {
+            return text;
         }
+        let text = match &read.unreadable {
+            Some(unreadable) if text.contains(unreadable.as_ref()) => Cow::Owned(text.replace(unreadable.as_ref(), address::MASK)),
+            _ => text,
+        };
+        let shown = self.shown(text);
+        let Some(local) = read.address.as_ref().map(|address| address.local().trim_matches('"')).filter(|local| is_telling(local)) else {
+            return shown;
+        };
+        address::mask_word(&shown, local).map_or(shown, Cow::Owned)
     }
 
     fn shown_json<'a>(&self, source: &'a str) -> Cow<'a, str> {
@@ -215,8 +221,7 @@ impl Normaliser {
         // An address and nothing else; mostly the one that was read already. Where it stands within something else, the rest is kept.
         let is_address = || {
             let known = |text: &str| read.address.as_ref().is_some_and(|address| address.as_str() == text);
-            let alone = |text: &str| !text.contains("://") && !text.starts_with('#') && Address::read(text).is_some();
-            value.text().is_some_and(|text| known(&text) || alone(&text))
+            value.text().is_some_and(|text| known(&text) || Address::is_all_of(&text))
         };
         let is_held = match field {
             Field::Data => member.scope() == Scope::Top && value.is_object(),
@@ -262,6 +267,15 @@ impl Read<'_> {
 /// True for what somebody may have written for an address: `jane @example.com`, `jane (at) example.com`.
 fn is_meant_as_address(text: &str) -> bool {
     text.contains('@') || [" at ", "(at)", "[at]"].iter().any(|at| text.to_ascii_lowercase().contains(at))
+}
+
+/// Local parts that name nobody: roles, and what failure texts say of everybody.
+const OF_NOBODY: &str = "abuse account accounts address admin administrator billing contact hello help hostmaster info mail mailbox \
+    marketing news newsletter no-reply noreply office postmaster recipient root sales service support team test user webmaster";
+
+/// True for a local part that may tell whose it is where it stands alone.
+fn is_telling(local: &str) -> bool {
+    local.chars().count() >= 4 && OF_NOBODY.split(' ').all(|word| word != local)
 }
 
 /// True for names that can hold no address.
@@ -350,6 +364,48 @@ mod tests {
         let body =
             r#"{"event_id":"e","object_type":"email","metric":"sent","timestamp":1770000000,"data":{"aftersend_oddities":["forged"]}}"#;
         assert_eq!(metadata(body), r#"{"sent.aftersend_oddities":["forged"]}"#);
+    }
+
+    #[test]
+    fn what_is_around_an_address_is_kept_and_a_name_beside_it_is_not() {
+        let slack = |recipient: &str| {
+            metadata(&format!(
+                r#"{{"event_id":"e","object_type":"slack","metric":"sent","timestamp":1770000000,"data":{{"recipient":"{recipient}"}}}}"#
+            ))
+        };
+        assert_eq!(slack("general, owner a@b.example"), r#"{"recipient":"general, owner [address]"}"#);
+        for alone in ["a@b.example", "A@B.example", "Ann Lee <a@b.example>", "a@b.example (Ann Lee)"] {
+            assert_eq!(slack(alone), "{}", "{alone}");
+        }
+    }
+
+    #[test]
+    fn a_local_part_does_not_stay_without_its_at_sign() {
+        let shown = |address: &str, text: &str| {
+            let body = format!(
+                r#"{{"event_id":"e","object_type":"email","metric":"bounced","data":{{"recipient":"{address}","failure_message":"{text}","href":"{text}"}}}}"#
+            );
+            with(body.as_bytes(), |row| {
+                let row = row.unwrap();
+                assert_eq!(row.failure_message, row.href);
+                row.failure_message.into_owned()
+            })
+        };
+        let domino = "User jane.doe (jane.doe@d.example) not listed in Domino Directory";
+        assert_eq!(shown("Jane.Doe@d.example", domino), "User [address] ([address]) not listed in Domino Directory");
+        assert_eq!(shown("zq45leak@d.example", "550 <ZQ45leak>... User unknown"), "550 <[address]>... User unknown");
+        for (address, text) in [
+            ("jo@d.example", "550 <jo>... User unknown"),
+            ("user@d.example", "550 no such user"),
+            ("address@d.example", "550 no such address"),
+        ] {
+            assert_eq!(shown(address, text), text, "too short, or a word of every failure");
+        }
+        let plain = Normaliser { privacy: privacy::plain_for_tests(), ..normaliser() };
+        let body = br#"{"event_id":"e","object_type":"email","metric":"bounced","data":{"recipient":"jane@d.example","failure_message":"no jane"}}"#;
+        let received = Received::default();
+        let row = plain.outcome(body, &received, &Position { topic: "t", partition: 0, offset: 0 }, 0).unwrap();
+        assert_eq!(row.failure_message, "no jane");
     }
 
     #[test]

@@ -99,6 +99,25 @@ pub fn mask_json(source: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
+/// Replaces a word by [`MASK`] wherever it stands whole, in either case of ASCII letters. Nothing if it stands nowhere.
+pub(crate) fn mask_word(text: &str, word: &str) -> Option<String> {
+    let first = word.as_bytes().first()?;
+    let mut masked = String::new();
+    let mut copied = 0;
+    for at in memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text.as_bytes()) {
+        let end = at + word.len();
+        let begins = at >= copied && !text[..at].ends_with(char::is_alphanumeric);
+        let is_it = || text.get(at..end).is_some_and(|found| found.eq_ignore_ascii_case(word));
+        if begins && is_it() && !text[end..].starts_with(char::is_alphanumeric) {
+            masked.push_str(&text[copied..at]);
+            masked.push_str(MASK);
+            copied = end;
+        }
+    }
+    masked.push_str(&text[copied..]);
+    (copied > 0).then_some(masked)
+}
+
 /// Where the text ends whose opening quote stands at `open`, and whether it has escapes.
 fn literal_end(source: &str, open: usize) -> (usize, bool) {
     let mut at = open + 1;
@@ -544,6 +563,22 @@ mod tests {
         for cut in (0..source.len()).filter(|cut| source.is_char_boundary(*cut)) {
             let _ = mask_json(&source[..cut]);
         }
+    }
+
+    #[test]
+    fn a_word_is_masked_where_it_stands_whole() {
+        for (text, expected) in [
+            ("User jane.doe (Jane.Doe): no", "User [address] ([address]): no"),
+            ("jane.doe", "[address]"),
+            ("<JANE.DOE>... User unknown", "<[address]>... User unknown"),
+            ("jane.doe,jane.doe.", "[address],[address]."),
+        ] {
+            assert_eq!(mask_word(text, "jane.doe").as_deref(), Some(expected));
+        }
+        for text in ["jane.doer", "marijane.doe", "\u{e9}jane.doe", "jane_doe", "jane.do\u{e9}", ""] {
+            assert_eq!(mask_word(text, "jane.doe"), None, "{text}");
+        }
+        assert_eq!(mask_word("any text", ""), None);
     }
 
     #[test]
