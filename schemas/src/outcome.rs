@@ -18,6 +18,12 @@ use crate::rows::{MessageOutcome, Position};
 /// Member of the metadata that lists what was unusual about the event.
 const ODDITIES: &str = "aftersend_oddities";
 
+/// What the members of `identifiers` are called in the metadata, before their names.
+const OF_IDENTIFIERS: &str = "identifiers.";
+
+/// Before the name of a member that was sent under one of the two above.
+const SENT: &str = "sent.";
+
 impl Normaliser {
     /// The row of an event. Fails only for a body that ingest would have sent to `dead`.
     pub fn outcome<'a>(
@@ -141,14 +147,16 @@ impl Normaliser {
             let mut name = member.name().string().unwrap_or_default();
             if !is_word(&name) {
                 let shown = self.shown(name.clone());
-                // Masked names are alike and must not take each other's place.
-                masked += usize::from(shown != name);
-                name = if shown != name && masked > 1 { Cow::Owned(format!("{shown}#{masked}")) } else { shown };
+                let is_masked = shown != name || !self.privacy.keeps_clear_text() && name.contains(address::MASK);
+                // Masked names are alike and must not take each other's place, nor that of one that was sent so.
+                masked += usize::from(is_masked);
+                let is_numbered = is_masked && (masked > 1 || shown.contains('#'));
+                name = if is_numbered { Cow::Owned(format!("{shown}#{masked}")) } else { shown };
             }
-            let name = if name == ODDITIES { Cow::Owned(["sent.", ODDITIES].concat()) } else { name };
             let name = match member.scope() {
                 Scope::Identifiers | Scope::TopIdentifiers if member.scope() != event.identifiers() => continue,
-                Scope::Identifiers | Scope::TopIdentifiers => Cow::Owned(["identifiers.", &name].concat()),
+                Scope::Identifiers | Scope::TopIdentifiers => Cow::Owned([OF_IDENTIFIERS, &name].concat()),
+                Scope::Top | Scope::Data if is_of_ours(&name) => Cow::Owned([SENT, &name].concat()),
                 Scope::Top | Scope::Data => name,
             };
             let beside_data = member.scope() == Scope::Top && event.payload() == Scope::Data;
@@ -278,6 +286,12 @@ fn is_telling(local: &str) -> bool {
     local.chars().count() >= 4 && OF_NOBODY.split(' ').all(|word| word != local)
 }
 
+/// True for names of members that would be taken for what the normaliser calls its own, or for what it renames such members to.
+fn is_of_ours(name: &str) -> bool {
+    let name = name.trim_start_matches(SENT);
+    name == ODDITIES || name.starts_with(OF_IDENTIFIERS)
+}
+
 /// True for names that can hold no address.
 fn is_word(name: &str) -> bool {
     name.bytes().all(|byte| OF_WORDS[usize::from(byte)])
@@ -364,6 +378,26 @@ mod tests {
         let body =
             r#"{"event_id":"e","object_type":"email","metric":"sent","timestamp":1770000000,"data":{"aftersend_oddities":["forged"]}}"#;
         assert_eq!(metadata(body), r#"{"sent.aftersend_oddities":["forged"]}"#);
+    }
+
+    #[test]
+    fn no_member_takes_the_place_of_one_that_is_named_here() {
+        let metadata = |data: &str| {
+            metadata(&format!(r#"{{"event_id":"e","object_type":"email","metric":"sent","timestamp":1770000000,"data":{data}}}"#))
+        };
+        assert_eq!(
+            metadata(r#"{"identifiers":{"phone":["x"]},"identifiers.phone":"y","sent.identifiers.phone":"z"}"#),
+            r#"{"identifiers.phone":["x"],"sent.identifiers.phone":"y","sent.sent.identifiers.phone":"z"}"#
+        );
+        assert_eq!(
+            metadata(r#"{"aftersend_oddities":1,"sent.aftersend_oddities":2}"#),
+            r#"{"sent.aftersend_oddities":1,"sent.sent.aftersend_oddities":2}"#
+        );
+        assert_eq!(metadata(r#"{"identifiers":{"aftersend_oddities":1}}"#), r#"{"identifiers.aftersend_oddities":1}"#);
+        assert_eq!(
+            metadata(r#"{"[address]#2":1,"a@x.example":2,"[address]":3}"#),
+            r#"{"[address]#2":2,"[address]#2#1":1,"[address]#3":3}"#
+        );
     }
 
     #[test]
