@@ -77,7 +77,7 @@ fn check_rule(channel: Option<&str>, text: &str, verdict: Verdict<'_>) {
     }
     let rule = &RULES.by_id[verdict.rule];
     assert_eq!(Some(verdict.class), rule.class);
-    let stated = rule.confidence.unwrap_or_default();
+    let stated = rule.confidence.and_then(|percent| u8::try_from(percent).ok()).unwrap_or_default();
     let is_cut = verdict.class.is_hard() && text.len() > HEAD_BYTES;
     assert_eq!(verdict.confidence, if is_cut { stated.min(HEAD_ONLY_CONFIDENCE) } else { stated });
     let is_for = |channel: &str| rule.channels.is_empty() || rule.channels.iter().any(|known| known == channel);

@@ -81,9 +81,9 @@ fn rule(spec: &RuleSpec, numbers: &mut Numbers<'_>) -> Result<Rule, TableError> 
     let stage = required(spec, "stage", spec.stage, "write guard, code, phrase or basic")?;
     let class = required(spec, "class", spec.class, "write one of the twelve classes, such as transient")?;
     let confidence = required(spec, "confidence", spec.confidence, "write a percentage, such as 80")?;
-    if confidence > 100 {
-        return Err(field(spec, "confidence", format!("{confidence} is over 100"), "write a percentage from 0 to 100"));
-    }
+    let percent = u8::try_from(confidence).ok().filter(|percent| *percent <= 100);
+    let percent =
+        percent.ok_or_else(|| field(spec, "confidence", format!("{confidence} is no percentage"), "write a percentage from 0 to 100"))?;
     if stage == Stage::Guard && class.is_hard() {
         return Err(field(spec, "stage", format!("a guard rule cannot be {class}"), "use the code, phrase or basic stage"));
     }
@@ -95,7 +95,7 @@ fn rule(spec: &RuleSpec, numbers: &mut Numbers<'_>) -> Result<Rule, TableError> 
         id: spec.id.clone(),
         stage,
         class,
-        confidence,
+        confidence: percent,
         codes: each(spec, "codes", &spec.codes, EnhancedPattern::parse, "write codes such as 5.1.1, 5.7.* or 4.*.*")?,
         basic: each(spec, "basic", &spec.basic, BasicPattern::parse, "write codes such as 550, 55* or 4**")?,
         channels: channels(spec)?,

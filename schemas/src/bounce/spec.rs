@@ -42,7 +42,7 @@ pub struct RuleSpec {
     /// Required unless disabled.
     pub class: Option<BounceClass>,
     /// Required unless disabled. Percent, 0 to 100. Below 80 a hard verdict is grey: no irreversible call.
-    pub confidence: Option<u8>,
+    pub confidence: Option<i64>,
     /// Any of these words must appear.
     #[serde(default)]
     pub phrases: Vec<String>,

@@ -93,6 +93,8 @@ fn mistakes_name_the_rule_the_field_and_the_fix() {
         ("stage = \"phrase\"", "stage = \"guard\"", "field stage", "use the code, phrase or basic stage"),
         ("stage = \"phrase\"", "", "field stage", "write guard, code, phrase or basic"),
         ("confidence = 85", "confidence = 101", "field confidence", "from 0 to 100"),
+        ("confidence = 85", "confidence = 300", "field confidence", "from 0 to 100"),
+        ("confidence = 85", "confidence = -1", "field confidence", "from 0 to 100"),
         ("confidence = 85", "", "field confidence", "write a percentage"),
         ("class = \"hard_recipient\"", "", "field class", "one of the twelve"),
         ("phrases = [\"gone fishing forever\"]", "", "field phrases", "at least one condition"),
