@@ -1,6 +1,7 @@
--- {now} is milliseconds. Looks at what came in the last 14 days: Customer.io tries again for seven.
+-- {now} is milliseconds.
 
--- Mail and text messages: only of these something must come. The earliest 72 hours are there for what came before.
+-- Mail and text messages: only of these something must come. Customer.io tries for seven days, so what a delivery of the last 11 days began with lies in
+-- the last 18. An event without a date is there, and only does not say when.
 INSERT INTO {database}.delivery_gaps
 WITH
     fromUnixTimestamp64Milli({now}, 'UTC') AS now,
@@ -8,16 +9,17 @@ WITH
     toDateTime(now, 'UTC') - INTERVAL 11 DAY AS since
 SELECT
     now,
-    if(sent_at > 0, 'no_outcome', 'no_sent') AS gap,
+    if(sents > 0, 'no_outcome', 'no_sent') AS gap,
     workspace, channel,
-    if(sent_at > 0, sent_at, outcome_at) AS at,
+    if(sents > 0, sent_at, outcome_at) AS at,
     kind, campaign, mailbox_provider, message_id
 FROM
 (
     SELECT
         workspace, channel, message_id,
-        minIf(timestamp, metric = 'sent') AS sent_at,
-        minIf(timestamp, metric IN ('delivered', 'bounced')) AS outcome_at,
+        countIf(metric = 'sent') AS sents,
+        minIf(timestamp, metric = 'sent' AND timestamp > 0) AS sent_at,
+        minIf(timestamp, metric IN ('delivered', 'bounced') AND timestamp > 0) AS outcome_at,
         countIf(metric NOT IN ('sent', 'drafted', 'attempted', 'deferred')) AS outcomes,
         any(multiIf(
             isNotNull(campaign_id), 'campaign', isNotNull(newsletter_id), 'newsletter', isNotNull(broadcast_id), 'broadcast',
@@ -25,11 +27,10 @@ FROM
         any(coalesce(campaign_id, newsletter_id, broadcast_id, transactional_message_id, 0)) AS campaign,
         any(mailbox_provider) AS mailbox_provider
     FROM {database}.message_outcomes FINAL
-    WHERE slice >= intDiv({now} - 14 * 86400000 - 1099511627776, 1048576)
-        AND channel IN ('email', 'sms') AND message_id != '' AND timestamp > 0
+    WHERE slice >= intDiv({now} - 18 * 86400000 - 1099511627776, 1048576) AND channel IN ('email', 'sms') AND message_id != ''
     GROUP BY workspace, channel, message_id
 )
-WHERE at >= since AND at < settled AND (sent_at = 0 AND outcome_at > 0 OR sent_at > 0 AND outcomes = 0)
+WHERE at >= since AND at < settled AND (sents = 0 OR outcomes = 0)
 SETTINGS max_bytes_before_external_group_by = 2000000000;
 
 INSERT INTO {database}.suppression_leaks

@@ -1,5 +1,6 @@
 //! The tables and views by themselves, on the ClickHouse that `CLICKHOUSE_URL` names: the local engine, a server or a cluster.
 
+mod cases;
 mod migrations;
 mod naive;
 mod views;

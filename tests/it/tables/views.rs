@@ -426,17 +426,19 @@ async fn audits(database: &Database, rollups: &Rollups, events: &[&Event], now: 
     database.execute("INSERT INTO delivery_gaps (audited_at, gap, message_id) SELECT now64(3) + 60, 'no_sent', 'unfinished'").await?;
 
     let mut deliveries: BTreeMap<(&str, &str, &str), Vec<&Event>> = BTreeMap::new();
-    for event in events.iter().filter(|event| !event.message.is_empty() && event.at > 0) {
+    for event in events.iter().filter(|event| !event.message.is_empty()) {
         deliveries.entry((event.workspace, event.channel, &event.message)).or_default().push(event);
     }
     let mut gaps = BTreeSet::new();
     for ((workspace, channel, message), events) in deliveries {
-        let first = |metrics: &[&str]| events.iter().filter(|event| metrics.contains(&event.metric)).map(|event| event.at).min();
+        let of = |metrics: &[&str]| events.iter().filter(|event| metrics.contains(&event.metric)).map(|event| event.at).collect::<Vec<_>>();
+        let first = |times: Vec<u64>| times.into_iter().filter(|at| *at > 0).min();
+        let (sent, outcome) = (of(&["sent"]), of(&["delivered", "bounced"]));
         let ended = events.iter().any(|event| !["sent", "drafted", "attempted", "deferred"].contains(&event.metric));
-        let gap = match (first(&["sent"]), first(&["delivered", "bounced"])) {
-            (Some(sent), _) if !ended => Some(("no_outcome", sent)),
-            (None, Some(outcome)) => Some(("no_sent", outcome)),
-            _ => None,
+        let gap = match sent.is_empty() {
+            true => first(outcome).map(|at| ("no_sent", at)),
+            false if !ended => first(sent).map(|at| ("no_outcome", at)),
+            false => None,
         };
         if let Some((gap, at)) = gap
             && at >= now - 11 * DAY
