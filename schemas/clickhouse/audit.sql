@@ -51,7 +51,7 @@ FROM
         coalesce(campaign_id, newsletter_id, broadcast_id, transactional_message_id, 0) AS campaign
     FROM {database}.message_outcomes FINAL
     WHERE slice >= intDiv({now} - 14 * 86400000 - 1099511627776, 1048576)
-        AND channel = 'email' AND metric = 'sent' AND timestamp > 0
+        AND channel = 'email' AND metric = 'sent' AND timestamp >= fromUnixTimestamp64Milli({now}, 'UTC') - INTERVAL 14 DAY
         AND (workspace, namespace, person_id) IN (SELECT workspace, namespace, person_id FROM {database}.profiles WHERE NOT email_deliverable)
 ) AS sent
 ASOF JOIN

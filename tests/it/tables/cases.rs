@@ -86,3 +86,18 @@ async fn what_was_sent_up_to_seven_days_before_its_outcome_was_sent() -> anyhow:
     assert_eq!(gaps(&database, now, &events).await?, [("e".to_owned(), "no_sent".to_owned(), now - 10 * DAY)]);
     database.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaks_are_of_the_last_fourteen_days_whatever_ids_look_like() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let now = unix_millis().cast_unsigned() / 1000;
+    let profile = "'id', 'u-1', false, 'dead', now64(3) - INTERVAL 60 DAY, 0";
+    let columns = "namespace, person_id, email_deliverable, state, written_at, src_offset";
+    database.execute(&format!("INSERT INTO profiles ({columns}) VALUES ({profile})")).await?;
+    let events = [("a", Dated(13.9)), ("b", Named(13.9)), ("c", Dated(14.1)), ("d", Named(14.1)), ("e", Named(59.0)), ("f", Undated)];
+    store(&database, now, &events.map(|(message, time)| (message, "sent", time))).await?;
+    Rollups::new(&database.config, &Metrics::new()).audit((now * 1000).cast_signed()).await?;
+    let found = database.rows::<String>("SELECT message_id FROM suppression_leaks_current ORDER BY message_id").await?;
+    assert_eq!(found, ["a", "b"]);
+    database.finish().await
+}
