@@ -60,7 +60,7 @@ SELECT
     countIf(metric = 'spammed') AS complained,
     countIf(metric = 'unsubscribed') AS unsubscribed,
     countIf(metric IN ('bounced', 'dropped', 'deferred') AND bounce_class != '') AS failures,
-    max(left(failure_message, 300)) AS example
+    maxIf(left(failure_message, 300), metric IN ('bounced', 'dropped', 'deferred') AND bounce_class != '') AS example
 FROM {database}.message_outcomes FINAL
 GROUP BY slice, workspace, hour, channel, mailbox_provider, bounce_class;
 

@@ -1,8 +1,12 @@
 //! Events by hand, and what is said of them.
 
+use std::process::Command;
+
 use aftersend_pipeline::telemetry::Metrics;
 use aftersend_pipeline::unix_millis;
 use aftersend_sinks::clickhouse::Rollups;
+use aftersend_tests::repository;
+use anyhow::Context as _;
 use ulid::Ulid;
 
 use super::Database;
@@ -100,4 +104,56 @@ async fn leaks_are_of_the_last_fourteen_days_whatever_ids_look_like() -> anyhow:
     let found = database.rows::<String>("SELECT message_id FROM suppression_leaks_current ORDER BY message_id").await?;
     assert_eq!(found, ["a", "b"]);
     database.finish().await
+}
+
+/// Counted on the spot, and from counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bounce_class_is_listed_for_what_it_counts_with_an_example_of_that() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let outcomes = [
+        ("google", "sent", "", ""),
+        ("google", "sent", "", ""),
+        ("google", "bounced", "hard_recipient", "a: counts"),
+        ("google", "failed", "hard_recipient", "b: does not"),
+        ("microsoft", "failed", "hard_recipient", "c: does not"),
+        ("microsoft", "deferred", "transient", ""),
+        ("microsoft", "undeliverable", "transient", "d: does not"),
+    ];
+    let rows = outcomes.iter().enumerate().map(|(number, (provider, metric, class, text))| {
+        format!("('event {number}', 'email', '{metric}', now(), '{provider}', '{class}', '{text}', now64(3), {number})")
+    });
+    let columns = "event_id, channel, metric, timestamp, mailbox_provider, bounce_class, failure_message, received_at, src_offset";
+    let rows = rows.collect::<Vec<_>>().join(",");
+    database.execute(&format!("INSERT INTO message_outcomes ({columns}) VALUES {rows}")).await?;
+    let query = panel("Top bounce classes per mailbox provider")?;
+    let expected = [("google", "hard_recipient", 1, Some(0.5), "a: counts", 2), ("microsoft", "transient", 1, None, "", 0)];
+    let expected = expected.map(|(provider, class, events, share, example, messages)| {
+        (provider.to_owned(), class.to_owned(), events, share, example.to_owned(), messages)
+    });
+    type Class = (String, String, u64, Option<f64>, String, u64);
+    let rollups = Rollups::new(&database.config, &Metrics::new());
+    assert_eq!(database.rows::<Class>(&query).await?, expected);
+    assert!(rollups.count(unix_millis() + 130_000).await? > 0);
+    assert_eq!(database.rows::<Class>(&query).await?, expected);
+    // A count of a release that chose another example, and then what has all counted again.
+    let older = "SELECT * REPLACE ('other' AS example, counted_at + INTERVAL 1 SECOND AS counted_at) FROM provider_counts";
+    database.execute(&format!("INSERT INTO provider_counts {older}")).await?;
+    let examples = async || anyhow::Ok(database.rows::<Class>(&query).await?.into_iter().map(|row| row.4).collect::<Vec<_>>());
+    assert_eq!(examples().await?, ["other", "other"]);
+    database.execute("TRUNCATE TABLE count_marks").await?;
+    assert_eq!(database.rows::<Class>(&query).await?, expected);
+    assert!(rollups.count(unix_millis() + 140_000).await? > 0);
+    assert_eq!(database.rows::<Class>(&query).await?, expected);
+    database.finish().await
+}
+
+/// What a panel of the dashboard asks, over all times and workspaces.
+fn panel(title: &str) -> anyhow::Result<String> {
+    let output =
+        Command::new("python3").arg(repository().join("deploy/grafana/queries.py")).output().context("python3 reads the dashboard")?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let queries = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
+    let queries = queries.collect::<Result<Vec<_>, _>>()?;
+    let query = queries.iter().find(|query| query["title"] == title).with_context(|| format!("no panel {title}"))?;
+    Ok(query["sql"].as_str().context("a panel without a query")?.to_owned())
 }
