@@ -187,7 +187,9 @@ FROM
         (
             WITH
                 hour >= toStartOfHour({from:DateTime('UTC')}) AS asked,
-                hour >= {until:DateTime('UTC')} - INTERVAL 28 DAY AS usual,
+                -- No time is before 1970.
+                greatest({until:DateTime('UTC')}, toDateTime(0, 'UTC') + INTERVAL 28 DAY) - INTERVAL 28 DAY AS usual_since,
+                hour >= usual_since AS usual,
                 bounce_class IN ('hard_recipient', 'hard_domain') AS hard
             SELECT
                 workspace, channel, kind, campaign,
@@ -211,7 +213,7 @@ FROM
                 sumIf(counts.bounced, usual AND hard) AS usually_hard_bounced,
                 sumIf(counts.complained, usual) AS usually_complained
             FROM {database}.campaign_counts_current AS counts
-            WHERE hour >= least(toStartOfHour({from:DateTime('UTC')}), {until:DateTime('UTC')} - INTERVAL 28 DAY) AND hour < {until:DateTime('UTC')}
+            WHERE hour >= least(toStartOfHour({from:DateTime('UTC')}), usual_since) AND hour < {until:DateTime('UTC')}
             GROUP BY workspace, channel, kind, campaign
         )
         WINDOW peers AS (PARTITION BY workspace, channel)

@@ -157,3 +157,20 @@ fn panel(title: &str) -> anyhow::Result<String> {
     let query = queries.iter().find(|query| query["title"] == title).with_context(|| format!("no panel {title}"))?;
     Ok(query["sql"].as_str().context("a panel without a query")?.to_owned())
 }
+
+/// Undated events stand in the first hour of 1970, and the 28 days before it are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_funnel_of_undated_events_knows_what_is_usual_among_them() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let columns = "slice, workspace, hour, channel, kind, campaign, delivered, complained, counted_at";
+    let row = "0, 'shop', 0, 'email', 'campaign', 1, 1500, 3, now64(9)";
+    database.execute(&format!("INSERT INTO campaign_counts ({columns}) VALUES ({row})")).await?;
+    for until in ["1970-01-01 01:00:00", "1970-01-28 23:59:59", "1970-01-29 00:00:00"] {
+        let query = format!(
+            "SELECT delivered, complained, round(complaint_rate_shrunk, 12) FROM campaign_funnel(from = '1970-01-01 00:00:00', until = '{until}')"
+        );
+        // Usual: (3 + 0.25) / (1500 + 500). With 500 deliveries at that rate: 3.8125 / 2000.
+        assert_eq!(database.rows::<(u64, u64, f64)>(&query).await?, [(1500, 3, 0.001_906_25)], "{until}");
+    }
+    database.finish().await
+}
