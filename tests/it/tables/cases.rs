@@ -4,6 +4,7 @@ use std::process::Command;
 
 use aftersend_pipeline::telemetry::Metrics;
 use aftersend_pipeline::unix_millis;
+use aftersend_schemas::migrations::Target;
 use aftersend_sinks::clickhouse::Rollups;
 use aftersend_tests::repository;
 use anyhow::Context as _;
@@ -173,4 +174,59 @@ async fn the_funnel_of_undated_events_knows_what_is_usual_among_them() -> anyhow
         assert_eq!(database.rows::<(u64, u64, f64)>(&query).await?, [(1500, 3, 0.001_906_25)], "{until}");
     }
     database.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_the_documentation_is_answered() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let asked = documented(&database)?;
+    assert!(asked.len() > 10, "{asked:?}");
+    for query in asked {
+        database.rows::<serde_json::Value>(&query).await?;
+    }
+    database.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_query_about_the_brake_counts_people_by_workspace_and_by_what_they_are_known_by() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let people = [
+        ("shop", "u-1", "c1", "h1"),
+        ("shop", "u-1", "c2", "h2"),
+        ("club", "u-1", "", ""),
+        ("shop", "", "c1", "h1"),
+        ("shop", "", "c1", "h2"),
+        ("shop", "", "", "h1"),
+        ("shop", "", "", "h2"),
+        ("shop", "", "", "h2"),
+    ];
+    let rows = people.iter().enumerate().map(|(number, (workspace, customer, cio, hash))| {
+        format!("('event {number}', '{workspace}', '{customer}', '{cio}', '{hash}', 'google', 'hard_recipient', now64(3), {number})")
+    });
+    let columns = "event_id, workspace, customer_id, cio_id, email_hash, mailbox_provider, bounce_class, received_at, src_offset";
+    let rows = rows.collect::<Vec<_>>().join(",");
+    database.execute(&format!("INSERT INTO message_outcomes ({columns}) VALUES {rows}")).await?;
+    let asked = documented(&database)?;
+    let query = asked.iter().find(|query| query.contains("bounce_class = 'hard_recipient'")).context("no query about the brake")?;
+    // u-1 of either workspace, c1, h1, h2.
+    assert_eq!(database.rows::<(String, String, String, u64)>(query).await?, [("google".into(), String::new(), String::new(), 5)]);
+    database.finish().await
+}
+
+/// The queries of the documentation, on this database.
+fn documented(database: &Database) -> anyhow::Result<Vec<String>> {
+    let target = Target { database: &database.config.database, cluster: None };
+    let mut pages = vec![repository().join("README.md")];
+    for entry in std::fs::read_dir(repository().join("docs"))? {
+        pages.push(entry?.path());
+    }
+    let mut queries = Vec::new();
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = std::fs::read_to_string(page)?;
+        for block in text.split("```sql\n").skip(1) {
+            let (sql, _) = block.split_once("```").with_context(|| page.display().to_string())?;
+            queries.extend(target.statements(&sql.replace("aftersend.", "{database}.")));
+        }
+    }
+    Ok(queries)
 }
