@@ -1,51 +1,172 @@
-//! The end of an HTTP/2 connection. Over HTTP/1.1 an answer says `Connection: close`; here a frame says that no further requests are wanted, and the
-//! client closes the connection when those under way are answered (RFC 9113 section 6.8).
+//! What the HTTP layer leaves open about HTTP/2: how much a client may say in heads, and how a connection is asked to end.
+
+mod fields;
+mod frames;
+
+use std::collections::HashSet;
+use std::{fmt, io};
+
+use self::fields::Fields;
+use self::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_HEAD, Frame, Frames, HEADERS, PADDED, PRIORITY, Piece, RST_STREAM, take,
+};
 
 /// How HTTP/2 without TLS begins.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2";
 
-const FRAME_HEAD: usize = 9;
+/// All of it; with TLS it is said, too.
+const PREFACE_LENGTH: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 /// GOAWAY on stream 0: every stream that was opened is still served, and there is no error.
 const GOAWAY: [u8; FRAME_HEAD + 8] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+/// A head as it is sent; Customer.io's have less than 2 KiB. One that is no longer needs no second frame.
+const HEAD_BYTES: usize = 8 * 1024;
+/// As over HTTP/1.1. The head of a request takes memory by the number of its fields, and a field can take one byte to send.
+const HEAD_FIELDS: usize = 96;
+/// Requests of a connection that are not answered yet, or whose answers are not read. Go, for one, opens no more than 1,000.
+const OPEN_STREAMS: usize = 1_024;
+/// So much is read at once, and so many requests are read, before those that are there have their turn, and give back what they took.
+pub(crate) const READ_BYTES: usize = 8 * 1024;
+const HEADS_AT_ONCE: usize = 16;
 
-/// Follows the frames that are written, and knows when another may be put between them.
-#[derive(Debug, Default)]
-pub(crate) struct LastWord {
-    head: [u8; FRAME_HEAD],
-    head_length: usize,
-    /// Bytes of the frame that is being written, beside its head.
-    body_left: usize,
-    /// The first frame must be the server's settings.
+/// Why a connection ends at once: no proper client does this, and memory goes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// A head is longer, or has more fields, than is read.
+    HeadTooLarge,
+    /// More requests than can be waited for.
+    TooManyStreams,
+}
+
+impl Excess {
+    pub(crate) const ALL: [Self; 2] = [Self::HeadTooLarge, Self::TooManyStreams];
+
+    /// Its name for a metric.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::HeadTooLarge => "head_too_large",
+            Self::TooManyStreams => "too_many_streams",
+        }
+    }
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for Excess {}
+
+impl From<Excess> for io::Error {
+    fn from(excess: Excess) -> Self {
+        Self::other(excess)
+    }
+}
+
+/// Follows the frames of a connection, both ways.
+#[derive(Debug)]
+pub(crate) struct Http2 {
+    preface_left: usize,
+    theirs: Frames,
+    /// The head that is being read.
+    head: Option<Head>,
+    heads_in_a_row: usize,
+    last_stream: u32,
+    /// Streams that were begun and not ended.
+    open: HashSet<u32>,
+    ours: Frames,
+    /// Our first frame must be our settings.
     has_begun: bool,
     said: usize,
 }
 
-impl LastWord {
-    /// These bytes of the server's went out.
-    pub(crate) fn written(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            if self.body_left > 0 {
-                let taken = self.body_left.min(bytes.len());
-                self.body_left -= taken;
-                bytes = &bytes[taken..];
-                continue;
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            preface_left: PREFACE_LENGTH,
+            theirs: Frames::default(),
+            head: None,
+            heads_in_a_row: 0,
+            last_stream: 0,
+            open: HashSet::new(),
+            ours: Frames::default(),
+            has_begun: false,
+            said: 0,
+        }
+    }
+}
+
+impl Http2 {
+    /// These bytes came from the client.
+    pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Excess> {
+        self.preface_left -= take(&mut bytes, self.preface_left).len();
+        while let Some(piece) = self.theirs.next(&mut bytes) {
+            match piece {
+                Piece::Head(frame) => self.begins(frame)?,
+                Piece::Body(bytes) => {
+                    if let Some(head) = &mut self.head {
+                        head.read(bytes)?;
+                    }
+                }
             }
-            let taken = (FRAME_HEAD - self.head_length).min(bytes.len());
-            self.head[self.head_length..self.head_length + taken].copy_from_slice(&bytes[..taken]);
-            self.head_length += taken;
-            bytes = &bytes[taken..];
-            if self.head_length == FRAME_HEAD {
-                self.body_left = u32::from_be_bytes([0, self.head[0], self.head[1], self.head[2]]) as usize;
-                self.head_length = 0;
-                self.has_begun = true;
+        }
+        Ok(())
+    }
+
+    fn begins(&mut self, frame: Frame) -> Result<(), Excess> {
+        self.head = None;
+        match frame.kind {
+            HEADERS => {
+                if frame.length > HEAD_BYTES || !frame.has(END_HEADERS) {
+                    return Err(Excess::HeadTooLarge);
+                }
+                self.head = Some(Head::new(frame));
+                self.heads_in_a_row += 1;
+                // Trailers open nothing.
+                if frame.stream > self.last_stream {
+                    self.last_stream = frame.stream;
+                    self.open.insert(frame.stream);
+                }
+                if self.open.len() > OPEN_STREAMS { Err(Excess::TooManyStreams) } else { Ok(()) }
+            }
+            CONTINUATION => Err(Excess::HeadTooLarge),
+            RST_STREAM => {
+                self.open.remove(&frame.stream);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// True, once, if so many requests came in a row that they should have their turn first.
+    pub(crate) fn has_read_many(&mut self) -> bool {
+        let many = self.heads_in_a_row >= HEADS_AT_ONCE;
+        if many {
+            self.heads_in_a_row = 0;
+        }
+        many
+    }
+
+    /// Nothing more has come so far.
+    pub(crate) fn has_paused(&mut self) {
+        self.heads_in_a_row = 0;
+    }
+
+    /// These bytes of ours went out.
+    pub(crate) fn written(&mut self, mut bytes: &[u8]) {
+        while let Some(piece) = self.ours.next(&mut bytes) {
+            let Piece::Head(frame) = piece else { continue };
+            self.has_begun = true;
+            if frame.kind == RST_STREAM || (matches!(frame.kind, DATA | HEADERS) && frame.has(END_STREAM)) {
+                self.open.remove(&frame.stream);
             }
         }
     }
 
-    /// What is left to say, if it may be said now.
+    /// What is left to say to a client of whom no further requests are wanted, if it may be said now. Over HTTP/1.1 an answer says
+    /// `Connection: close`; here a frame does, and the client closes the connection when those under way are answered (RFC 9113 section 6.8).
     pub(crate) fn unsaid(&self) -> Option<&'static [u8]> {
-        let between_frames = self.has_begun && self.head_length == 0 && self.body_left == 0;
-        (between_frames && self.said < GOAWAY.len()).then(|| &GOAWAY[self.said..])
+        (self.has_begun && self.ours.is_between() && self.said < GOAWAY.len()).then(|| &GOAWAY[self.said..])
     }
 
     /// So much of it was said.
@@ -54,29 +175,38 @@ impl LastWord {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A head between its padding, while it is read (RFC 9113 section 6.2).
+#[derive(Debug)]
+struct Head {
+    is_padded: bool,
+    /// Bytes before the fields.
+    priority_left: usize,
+    /// Bytes of the fields.
+    left: usize,
+    fields: Fields,
+}
 
-    #[test]
-    fn the_last_word_comes_between_frames_however_they_are_split_and_once() {
-        let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100];
-        let acknowledged = [0, 0, 0, 4, 1, 0, 0, 0, 0];
-        let frames: Vec<u8> = settings.into_iter().chain(acknowledged).collect();
-        for piece in 1..frames.len() {
-            let mut last_word = LastWord::default();
-            assert_eq!(last_word.unsaid(), None, "not before the settings");
-            let mut written = 0;
-            for bytes in frames.chunks(piece) {
-                last_word.written(bytes);
-                written += bytes.len();
-                let between = written == settings.len() || written == frames.len();
-                assert_eq!(last_word.unsaid().is_some(), between, "{written} bytes in pieces of {piece}");
-            }
-            last_word.say(10);
-            assert_eq!(last_word.unsaid().map(<[u8]>::len), Some(GOAWAY.len() - 10));
-            last_word.say(GOAWAY.len() - 10);
-            assert_eq!(last_word.unsaid(), None);
+impl Head {
+    fn new(frame: Frame) -> Self {
+        let priority_left = if frame.has(PRIORITY) { 5 } else { 0 };
+        let left = frame.length.saturating_sub(priority_left);
+        Self { is_padded: frame.has(PADDED), priority_left, left, fields: Fields::default() }
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Excess> {
+        if self.is_padded
+            && let Some(padding) = take(&mut bytes, 1).first()
+        {
+            self.is_padded = false;
+            self.left = self.left.saturating_sub(1 + usize::from(*padding));
         }
+        self.priority_left -= take(&mut bytes, self.priority_left).len();
+        let fields = take(&mut bytes, self.left);
+        self.left -= fields.len();
+        self.fields.read(fields);
+        if self.fields.count > HEAD_FIELDS { Err(Excess::HeadTooLarge) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

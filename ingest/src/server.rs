@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use crate::http2::PREFACE;
+use crate::http2::{Excess, PREFACE};
 use crate::stream::{Fate, Stream};
 
 /// Clients that reuse a connection just closed report a failed delivery, so connections are kept for longer than theirs: Go's keeps them for 90 s.
@@ -168,7 +168,11 @@ fn kind(error: &DispatchError) -> Option<&'static str> {
         DispatchError::Io(_) => "io",
         // Most clients end TLS by closing the connection.
         DispatchError::H2(error) if error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) => return None,
-        DispatchError::H2(_) => "http2",
+        DispatchError::H2(error) => {
+            // Of our own error the HTTP layer keeps the text.
+            let text = error.get_io().and_then(io::Error::get_ref).map(ToString::to_string);
+            Excess::ALL.into_iter().map(Excess::as_str).find(|excess| text.as_deref() == Some(*excess)).unwrap_or("http2")
+        }
         DispatchError::DisconnectTimeout => "disconnect_timeout",
         _ => "other",
     })

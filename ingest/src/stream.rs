@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::{JoinHandle, spawn_local};
 
-use crate::http2::LastWord;
+use crate::http2::{Http2, READ_BYTES};
 
 /// What happens to an open connection without its doing. Polled with it, on its own task.
 pub(crate) struct Fate {
@@ -26,13 +27,15 @@ pub(crate) struct Stream<I, C> {
     fate: Fate,
     is_unwanted: bool,
     is_leaving: bool,
-    /// For HTTP/2, which has no header to say so in.
-    last_word: Option<LastWord>,
+    /// If it is HTTP/2.
+    http2: Option<Http2>,
+    /// The turn of those requests that are there: until it has come nothing is read.
+    turn: Option<JoinHandle<()>>,
 }
 
 impl<I: AsyncRead + AsyncWrite, C> Stream<I, C> {
     pub(crate) fn new(io: Pin<Box<I>>, first: Option<u8>, connection: Rc<C>, fate: Fate, is_http2: bool) -> Self {
-        Self { io, first, connection, fate, is_unwanted: false, is_leaving: false, last_word: is_http2.then(LastWord::default) }
+        Self { io, first, connection, fate, is_unwanted: false, is_leaving: false, http2: is_http2.then(Http2::default), turn: None }
     }
 
     /// What the observer keeps of it.
@@ -42,19 +45,19 @@ impl<I: AsyncRead + AsyncWrite, C> Stream<I, C> {
 
     /// Asks an HTTP/2 client for no further requests, once the process is about to leave and no frame is half written.
     fn say_last_word(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(last_word) = &mut self.last_word else { return Poll::Ready(Ok(())) };
+        let Some(http2) = &mut self.http2 else { return Poll::Ready(Ok(())) };
         if !self.is_leaving {
             self.is_leaving = self.fate.leaving.as_mut().poll(cx).is_ready();
         }
         if !self.is_leaving {
             return Poll::Ready(Ok(()));
         }
-        while let Some(bytes) = last_word.unsaid() {
+        while let Some(bytes) = http2.unsaid() {
             match ready!(self.io.as_mut().poll_write(cx, bytes))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                said => last_word.say(said),
+                said => http2.say(said),
             }
-            if last_word.unsaid().is_none() {
+            if http2.unsaid().is_none() {
                 // What cannot be flushed now is with the next frame.
                 let _ = self.io.as_mut().poll_flush(cx)?;
             }
@@ -65,12 +68,38 @@ impl<I: AsyncRead + AsyncWrite, C> Stream<I, C> {
 
 impl<I: AsyncRead + AsyncWrite, C> AsyncRead for Stream<I, C> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(first) = self.first.take() {
-            buffer.put_slice(&[first]);
-            return Poll::Ready(Ok(()));
+        if self.http2.as_mut().is_some_and(Http2::has_read_many) {
+            // It comes after the requests that the HTTP layer begins now, as tasks of the same thread.
+            self.turn = Some(spawn_local(async {}));
         }
-        if self.io.as_mut().poll_read(cx, buffer)?.is_ready() {
-            return Poll::Ready(Ok(()));
+        if let Some(turn) = &mut self.turn {
+            let _ = ready!(Pin::new(turn).poll(cx));
+            self.turn = None;
+        }
+        let before = buffer.filled().len();
+        let is_read = match (self.first.take(), &self.http2) {
+            (Some(first), _) => {
+                buffer.put_slice(&[first]);
+                true
+            }
+            (None, None) => self.io.as_mut().poll_read(cx, buffer)?.is_ready(),
+            (None, Some(_)) => {
+                // The buffer is as large as what came before: a whole crowd of requests would fit.
+                let most = buffer.remaining().min(READ_BYTES);
+                let mut few = ReadBuf::new(buffer.initialize_unfilled_to(most));
+                let is_read = self.io.as_mut().poll_read(cx, &mut few)?.is_ready();
+                let read = few.filled().len();
+                buffer.advance(read);
+                is_read
+            }
+        };
+        if is_read {
+            // Before the HTTP layer sees it, which takes whatever a head becomes.
+            let excess = self.http2.as_mut().map_or(Ok(()), |http2| http2.read(&buffer.filled()[before..]));
+            return Poll::Ready(excess.map_err(io::Error::from));
+        }
+        if let Some(http2) = &mut self.http2 {
+            http2.has_paused();
         }
         let _ = self.say_last_word(cx)?;
         // The end may be asked for more than once.
@@ -85,8 +114,8 @@ impl<I: AsyncRead + AsyncWrite, C> AsyncWrite for Stream<I, C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.say_last_word(cx))?;
         let written = ready!(self.io.as_mut().poll_write(cx, bytes))?;
-        if let Some(last_word) = &mut self.last_word {
-            last_word.written(&bytes[..written]);
+        if let Some(http2) = &mut self.http2 {
+            http2.written(&bytes[..written]);
         }
         Poll::Ready(Ok(written))
     }
@@ -103,7 +132,7 @@ impl<I: AsyncRead + AsyncWrite, C> AsyncWrite for Stream<I, C> {
 #[cfg(test)]
 mod tests {
     use futures_util::task::noop_waker_ref;
-    use tokio::io::duplex;
+    use tokio::io::{AsyncWriteExt as _, duplex};
 
     use super::*;
 
@@ -115,15 +144,19 @@ mod tests {
     }
 
     fn stream(unwanted: bool) -> Stream<tokio::io::DuplexStream, ()> {
+        let (ours, theirs) = duplex(64);
+        std::mem::forget(theirs);
+        over(ours, unwanted, false)
+    }
+
+    fn over(ours: tokio::io::DuplexStream, unwanted: bool, is_http2: bool) -> Stream<tokio::io::DuplexStream, ()> {
         let fate = |is_due: bool| async move {
             if !is_due {
                 std::future::pending::<()>().await;
             }
         };
-        let (ours, theirs) = duplex(64);
-        std::mem::forget(theirs);
         let fate = Fate { unwanted: Box::pin(fate(unwanted)), leaving: Box::pin(fate(false)) };
-        Stream::new(Box::pin(ours), Some(b'P'), Rc::new(()), fate, false)
+        Stream::new(Box::pin(ours), Some(b'P'), Rc::new(()), fate, is_http2)
     }
 
     #[test]
@@ -136,5 +169,27 @@ mod tests {
         let mut wanted = stream(false);
         assert!(matches!(poll_read(&mut wanted), Poll::Ready(Ok(1))));
         assert!(poll_read(&mut wanted).is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_is_an_error_before_the_http_layer_sees_it_over_http_2_only() {
+        let said = [&b"RI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x61\x01\x04\0\0\0\x01"[..], &[0x82; 97]].concat();
+        for is_http2 in [false, true] {
+            let (ours, mut theirs) = duplex(1_024);
+            theirs.write_all(&said).await.unwrap();
+            // As after a handshake, the first byte is there already.
+            let mut stream = over(ours, false, is_http2);
+            let mut read = 0;
+            let end = loop {
+                match poll_read(&mut stream) {
+                    Poll::Ready(Ok(bytes)) => read += bytes,
+                    end => break end,
+                }
+            };
+            match end {
+                Poll::Ready(Err(error)) => assert!(is_http2 && error.to_string() == "head_too_large" && read < 1 + said.len(), "{error}"),
+                _ => assert!(!is_http2 && read == 1 + said.len()),
+            }
+        }
     }
 }

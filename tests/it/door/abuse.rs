@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::{ended, event};
+use super::{ended, event, resident_bytes};
 
 const REQUESTS: u32 = 100_000;
 /// Memory is measured after these, when every thread has its buffers and the allocator its arenas, and again at the end.
@@ -346,13 +346,6 @@ async fn trickle(address: String, number: u32) -> anyhow::Result<Duration> {
             let _ = wire.send(&[*byte]).await;
         }
     }
-}
-
-/// Resident memory of a process.
-fn resident_bytes(id: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim_end_matches("kB").trim().parse::<u64>()? * 1_024)
 }
 
 fn open_files(id: u32) -> anyhow::Result<usize> {
