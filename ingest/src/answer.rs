@@ -1,7 +1,13 @@
 //! How a request can end. Each ending has a status and a counter.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 /// Declares the endings once: variant, label and status.
@@ -70,17 +76,38 @@ answers! {
 }
 
 impl Answer {
-    /// `{"result":"accepted","ingest_id":"..."}`; the id is that of the record, where there is one.
-    pub(crate) fn response(self, ingest_id: Option<String>) -> HttpResponse {
+    /// `{"result":"accepted","ingest_id":"..."}`; the id is that of the record, where there is one. `unread` is what is left of an HTTP/1.1 request.
+    pub(crate) fn response(self, ingest_id: Option<String>, unread: Option<Payload>) -> HttpResponse {
         let mut response = HttpResponseBuilder::new(self.status());
         response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
         if self == Self::WrongMethod {
             response.insert_header((ALLOW, HeaderValue::from_static("POST")));
         }
-        response.body(match ingest_id {
+        let text = match ingest_id {
             Some(id) => format!("{{\"result\":\"{}\",\"ingest_id\":\"{id}\"}}\n", self.as_str()),
             None => format!("{{\"result\":\"{}\"}}\n", self.as_str()),
-        })
+        };
+        response.body(Text { text: text.into(), _unread: unread })
+    }
+}
+
+/// The body of an answer. While it holds what was not read of the request, the HTTP layer closes the connection behind it; else it would read a body in
+/// chunks for as long as one comes.
+struct Text {
+    text: Bytes,
+    _unread: Option<Payload>,
+}
+
+impl MessageBody for Text {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.text.len() as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let text = std::mem::take(&mut self.text);
+        Poll::Ready((!text.is_empty()).then_some(Ok(text)))
     }
 }
 

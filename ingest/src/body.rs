@@ -76,7 +76,10 @@ pub async fn read(
 ) -> Result<Body, Answer> {
     let head_bytes = HEAD_BYTES.min(limits.max_body_bytes);
     let mut pieces = Pieces::default();
-    while let Some(piece) = payload.next().await {
+    // A client that also asks for another protocol sends no end of its own.
+    while declared != Some(pieces.length as u64)
+        && let Some(piece) = payload.next().await
+    {
         let piece = piece.map_err(|_| Answer::Incomplete)?;
         if let Some(verification) = &mut verification {
             verification.update(&piece);

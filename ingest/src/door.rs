@@ -65,31 +65,53 @@ struct Admitted {
 /// What became of a request, and its record's id if it has one.
 type Ending = (Answer, Option<String>);
 
+/// Counts how a request ended, once, whatever happens: where the client is gone the future is dropped, wherever it stands.
+struct End<'r> {
+    door: &'r Door,
+    path: &'r str,
+    source: Option<Arc<Source>>,
+    answer: Answer,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        match self.source.take().or_else(|| self.door.rules.load().sources.find(self.path).cloned()) {
+            Some(source) => source.metrics.ended(self.answer, unix_millis()),
+            None => self.door.metrics.unknown_ended(self.answer),
+        }
+    }
+}
+
 /// Handles one request. Always answers, within [`BUDGET`] of a connection's first byte, and of a later request's head: also when our own code panics.
-pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, payload: Payload) -> HttpResponse {
+pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, mut payload: Payload) -> HttpResponse {
+    let mut end = End { door: &door, path: request.path(), source: None, answer: Answer::Incomplete };
     let connection = connection(&request);
     // Over HTTP/2 a connection's first byte is no request's.
-    let begun = connection.filter(|_| request.version() < Version::HTTP_2);
+    let is_http1 = request.version() < Version::HTTP_2;
+    let begun = connection.filter(|_| is_http1);
     let budget = BUDGET.saturating_sub(begun.map(Connection::spent_on_the_head).unwrap_or_default());
     let _busy = connection.map(Connection::begin);
-    let handling = pin!(door.handle(&request, payload, budget));
-    let handled = AssertUnwindSafe(handling).catch_unwind().await;
+    let handled = {
+        let handling = pin!(door.handle(&request, &mut payload, budget));
+        AssertUnwindSafe(handling).catch_unwind().await
+    };
     // What the request had taken is given back by then: permits live in the future.
     let (source, (answer, ingest_id)) = handled.unwrap_or((None, (Answer::Panicked, None)));
-    match source.or_else(|| door.rules.load().sources.find(request.path()).cloned()) {
-        Some(source) => source.metrics.ended(answer, unix_millis()),
-        None => door.metrics.unknown_ended(answer),
-    }
-    let mut response = answer.response(ingest_id);
+    (end.source, end.answer) = (source, answer);
+    let mut response = answer.response(ingest_id, is_http1.then_some(payload));
     let crowded = || connection.is_some_and(Connection::is_wanted_by_others);
-    if door.draining.is_cancelled() || answer == Answer::TooManyConnections || (answer.status().is_client_error() && crowded()) {
+    let is_last = match answer {
+        Answer::TooManyConnections | Answer::Incomplete => true,
+        _ => door.draining.is_cancelled() || (answer.status().is_client_error() && crowded()),
+    };
+    if is_last {
         response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     response
 }
 
 impl Door {
-    async fn handle(&self, request: &HttpRequest, payload: Payload, budget: Duration) -> (Option<Arc<Source>>, Ending) {
+    async fn handle(&self, request: &HttpRequest, payload: &mut Payload, budget: Duration) -> (Option<Arc<Source>>, Ending) {
         let admitted = match self.admit(request) {
             Ok(admitted) => admitted,
             Err(refused) => return (None, (refused, None)),
@@ -129,7 +151,13 @@ impl Door {
     }
 
     /// Reads, verifies and keeps the body. `late` is what the answer will be if time runs out.
-    async fn accept(&self, admitted: &Admitted, request: &HttpRequest, payload: Payload, late: &Cell<Answer>) -> Result<Ending, Answer> {
+    async fn accept(
+        &self,
+        admitted: &Admitted,
+        request: &HttpRequest,
+        payload: &mut Payload,
+        late: &Cell<Answer>,
+    ) -> Result<Ending, Answer> {
         let source = &admitted.source;
         let signature = match &source.keys {
             None => None,

@@ -9,7 +9,7 @@ use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounte
 use crate::answer::Answer;
 
 /// Label of requests for sources that are not configured: their names are the sender's choice.
-const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// What the whole door counts.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ impl IngestMetrics {
             acknowledge_seconds: metrics.seconds("ingest_acknowledge_seconds", "From the whole request to the brokers' acknowledgement."),
             late: metrics.counter(
                 "ingest_late_records_total",
-                "Records written after their request had been answered 503; the retry is a duplicate.",
+                "Records written after their request had ended (503, or the client left); the retry is a duplicate.",
             ),
             in_flight_requests: metrics.gauge("ingest_in_flight_requests", "Verified requests waiting for the brokers."),
             in_flight_bytes: metrics.gauge("ingest_in_flight_bytes", "Bytes of bodies being read or waiting for the brokers."),
@@ -164,5 +164,10 @@ impl IngestMetrics {
     /// A request that belongs to no source has ended.
     pub(crate) fn unknown_ended(&self, answer: Answer) {
         self.unknown.of(answer).inc();
+    }
+
+    /// Requests of no source that ended so.
+    pub(crate) fn unknown_count(&self, answer: Answer) -> u64 {
+        self.unknown.of(answer).get()
     }
 }

@@ -19,7 +19,7 @@ use crate::admission::BodyPermit;
 use crate::answer::Answer;
 use crate::metrics::IngestMetrics;
 
-/// How long the client goes on trying after the request was answered 503. The record may still be written then: counted as late.
+/// How long the client goes on trying, also after the request was answered 503 or its client left. The record may still be written then: counted as late.
 const DELIVERY_TIMEOUT_MS: u32 = 10_000;
 
 /// A record as it is handed over; the client copies it.

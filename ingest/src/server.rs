@@ -26,7 +26,7 @@ use crate::stream::{Fate, Stream};
 
 /// Clients that reuse a connection just closed report a failed delivery, so connections are kept for longer than theirs: Go's keeps them for 90 s.
 /// Neither is a connection closed early that has not been used yet.
-const KEEP_ALIVE: Duration = Duration::from_secs(120);
+const KEEP_ALIVE: Duration = Duration::from_secs(122);
 /// From the first byte to the end of the first head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a TLS handshake may take.

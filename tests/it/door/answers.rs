@@ -73,6 +73,36 @@ secret_header = { name = "X-Hook", value = "s3cret" }
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whatever_stops_customer_ios_stream_for_an_hour_is_in_the_log_with_advice() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    setup.start(Service::Ingest).await?;
+    let path = "/v1/webhooks/customerio/reporting";
+    let requests = [("POST", "/nowhere"), ("GET", path), ("POST", path)];
+    // At once, as what comes later is summed up a minute later.
+    let requests: String = requests.map(|(method, path)| format!("{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n")).concat();
+    let mut wire = Wire::connect(&setup.config.ingest.listen).await?;
+    wire.send(requests.as_bytes()).await?;
+    for status in [404, 405, 401] {
+        assert_eq!(wire.answer().await?.status, status);
+    }
+    aftersend_tests::eventually(Duration::from_secs(5), async || {
+        let log = setup.process(Service::Ingest)?.log();
+        for (source, result, advice) in
+            [("unknown", "unknown_source", "[[source]]"), ("default", "wrong_method", "proxy"), ("default", "signature_missing", "proxy")]
+        {
+            let line = log.lines().find(|line| line.contains(&format!("result=\"{result}\""))).context("no line")?;
+            anyhow::ensure!(
+                line.contains(&format!("source.name=\"{source}\"")) && line.contains("requests=1") && line.contains(advice),
+                "{line}"
+            );
+        }
+        Ok(())
+    })
+    .await?;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_come_in_any_legal_form_and_are_stored_as_sent_with_the_id_of_the_answer() -> anyhow::Result<()> {
     let mut setup = Setup::new("").await?;
     setup.start(Service::Ingest).await?;
@@ -111,11 +141,17 @@ async fn bodies_come_in_any_legal_form_and_are_stored_as_sent_with_the_id_of_the
         assert_eq!(id.len(), 26);
     }
 
+    // Who also asks for another protocol gets an answer in this one.
+    let upgraded = signed(event("upgraded").as_bytes(), "Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    let started = Instant::now();
+    assert_eq!(Wire::connect(&setup.config.ingest.listen).await?.ask(&upgraded).await?.status, 200);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+
     // No other client can have sent this one, so it need not cost an hour: encoded bytes are verified as they came, and kept.
     let encoded = b"\x1f\x8b\x08 no event";
     assert_eq!(wire.ask(&signed(encoded, "Content-Encoding: gzip\r\n")).await?.status, 200);
     assert_eq!(wire.ask(&signed(event("6").as_bytes(), "Content-Encoding: gzip\r\n")).await?.status, 200);
-    assert_eq!(read_topic(&setup.config, &setup.topics().raw())?.len(), bodies.len() + 1, "an event is an event, whatever the header says");
+    assert_eq!(read_topic(&setup.config, &setup.topics().raw())?.len(), bodies.len() + 2, "an event is an event, whatever the header says");
     let dead = read_topic(&setup.config, &setup.topics().dead())?;
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].value.as_deref(), Some(&encoded[..]));

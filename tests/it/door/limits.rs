@@ -193,3 +193,63 @@ async fn a_topic_that_cannot_hold_the_largest_body_stops_ingest_with_the_command
     assert!(log.contains("--add-config max.message.bytes=10048576") && log.contains("ingest.max_body_bytes needs 10048576"), "{log}");
     setup.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_reset_has_one_ending_like_any_other() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    // Kafka takes records from nobody: what is whole waits for it.
+    setup.launch_with(Service::Ingest, &[("AFTERSEND__KAFKA__BROKERS", "127.0.0.1:1")])?;
+    let address = setup.config.ingest.listen.clone();
+    eventually(Duration::from_secs(10), async || Ok(Wire::connect(&address).await?)).await?;
+    let body = |number: usize| event(&format!("{number:02}"));
+    let mut wires = Vec::new();
+    for number in 0..50 {
+        let mut request = signed(body(number).as_bytes(), "");
+        if number % 2 == 0 {
+            request.truncate(request.len() - body(number).len() + 10);
+        }
+        let mut wire = Wire::connect(&address).await?;
+        wire.send(&request).await?;
+        wires.push(wire);
+    }
+    setup.settles(Service::Ingest, "aftersend_ingest_in_flight_bytes", (25 * (10 + body(0).len())) as f64).await?;
+    assert_eq!(setup.metric(Service::Ingest, "aftersend_ingest_webhooks_total").await?, 0.0, "none has ended");
+    wires.into_iter().try_for_each(Wire::reset)?;
+    setup.settles(Service::Ingest, "aftersend_ingest_webhooks_total", 50.0).await?;
+    assert_eq!(ended(&setup, "incomplete").await?, 50.0);
+    setup.settles(Service::Ingest, "aftersend_ingest_in_flight_requests", 0.0).await?;
+    setup.settles(Service::Ingest, "aftersend_ingest_connections", 0.0).await?;
+    setup.kill(Service::Ingest)?;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_refused_body_is_not_read_for_ever() -> anyhow::Result<()> {
+    let mut setup = Setup::configured("hard_limit_bytes = 5000000", "").await?;
+    setup.start(Service::Ingest).await?;
+    let address = setup.config.ingest.listen.clone();
+    let nowhere = "POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let signed = signed_head(b"", "Transfer-Encoding: chunked\r\n");
+    let large = format!("{:x}\r\n{}\r\n", 5_000_001, "x".repeat(5_000_001));
+    for (head, body, status) in [(nowhere, "1\r\nx\r\n", 404), (&signed, &large, 413), (&signed, "zz\r\nbody\r\n", 408)] {
+        let mut wire = Wire::connect(&address).await?;
+        wire.send(head.as_bytes()).await?;
+        let _ = wire.send(body.as_bytes()).await;
+        let answer = wire.answer().await?;
+        assert!(answer.status == status && answer.head.contains("connection: close"), "{status}: {}", answer.head);
+        let answered = Instant::now();
+        while wire.answer_within(Duration::from_millis(100)).await.is_none() {
+            assert!(answered.elapsed() < Duration::from_secs(4), "{status}: still open");
+            let _ = wire.send(b"1\r\nx\r\n").await;
+        }
+        wire.closed().await?;
+    }
+    // A body that was read to its end is in nobody's way.
+    let mut wire = Wire::connect(&address).await?;
+    for _ in 0..2 {
+        let answer =
+            wire.ask((signed_head(b"another body", "Transfer-Encoding: chunked\r\n") + "4\r\nbody\r\n0\r\n\r\n").as_bytes()).await?;
+        assert!(answer.status == 401 && !answer.head.contains("connection: close"), "{}", answer.head);
+    }
+    setup.finish().await
+}
