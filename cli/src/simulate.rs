@@ -22,15 +22,21 @@ pub async fn run(options: &SimulateOptions, shutdown: CancellationToken) -> anyh
     let sending = sender.send_all(bodies, usize::from(options.connections), options.rate, &shutdown);
     tokio::pin!(sending);
     let mut tick = tokio::time::interval(std::time::Duration::from_secs(2));
+    let mut has_told_why = false;
     let sent = loop {
         tokio::select! {
             sent = &mut sending => break sent,
             _ = tick.tick() => eprintln!("{} of {total} accepted", sender.accepted()),
         }
+        if let Some(failure) = sender.last_failure().filter(|_| !has_told_why) {
+            eprintln!("trying again: {failure}");
+            has_told_why = true;
+        }
     };
     let seconds = started.elapsed().as_secs_f64();
     let count = |wanted: fn(&Outcome) -> bool| sent.iter().filter(|sent| wanted(&sent.outcome)).count();
     let accepted = count(|outcome| *outcome == Outcome::Accepted);
+    let lost = count(|outcome| *outcome == Outcome::Lost);
     let mut refusals: BTreeMap<u16, usize> = BTreeMap::new();
     for sent in &sent {
         if let Outcome::Answered(status) = sent.outcome {
@@ -43,7 +49,8 @@ pub async fn run(options: &SimulateOptions, shutdown: CancellationToken) -> anyh
         "distinct": options.count,
         "refused": count(|outcome| matches!(outcome, Outcome::Answered(_))),
         "refused_by_status": refusals,
-        "lost": count(|outcome| *outcome == Outcome::Lost),
+        "lost": lost,
+        "last_failure": sender.last_failure().filter(|_| lost > 0),
         "seconds": (seconds * 1000.0).round() / 1000.0,
         "per_second": (accepted as f64 / seconds.max(0.001)).round(),
     });

@@ -1,7 +1,9 @@
-use std::sync::Arc;
+use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aftersend_pipeline::config::ConfigError;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::unix_millis;
 use futures_util::StreamExt as _;
@@ -40,16 +42,26 @@ pub struct Sent {
 #[derive(Clone)]
 pub struct Sender {
     client: reqwest::Client,
-    url: String,
+    url: reqwest::Url,
     key: Vec<u8>,
     accepted: Arc<AtomicUsize>,
+    last_failure: Arc<Mutex<Option<String>>>,
 }
 
 impl Sender {
     /// A sender to one endpoint.
-    pub fn new(url: &str, key: &str) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(4)).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { client, url: url.to_owned(), key: key.as_bytes().to_vec(), accepted: Arc::default() })
+    pub fn new(url: &str, key: &str) -> Result<Self, ConfigError> {
+        // What stands before the host may be a password.
+        let refused = |fix| ConfigError::value("--url", url.rsplit_once('@').map_or(url, |(_, rest)| rest), fix);
+        let fix = "needs the whole address of a webhook endpoint, like http://127.0.0.1:8080/v1/webhooks/customerio/reporting";
+        let url =
+            reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| refused(fix.to_owned()))?;
+        if key.is_empty() {
+            return Err(ConfigError::missing("--signing-key", "needs the signing key of the source that the address belongs to"));
+        }
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(4)).redirect(reqwest::redirect::Policy::none()).build();
+        let client = client.map_err(|error| refused(format!("cannot be called from here: {error}")))?;
+        Ok(Self { client, url, key: key.as_bytes().to_vec(), accepted: Arc::default(), last_failure: Arc::default() })
     }
 
     /// Bodies that were answered 2xx so far.
@@ -57,29 +69,35 @@ impl Sender {
         self.accepted.load(Ordering::Relaxed)
     }
 
+    /// Why the last request that was not answered for good was not.
+    pub fn last_failure(&self) -> Option<String> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Sends one body, again where the answer asks for it (503, no answer), as Customer.io does.
     pub async fn send(&self, body: &Body) -> Outcome {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-        let mut outcome = Outcome::Lost;
         for _ in 0..ATTEMPTS {
             let timestamp = (unix_millis() / 1000).to_string();
             let signature = sign(&self.key, &timestamp, &body.bytes);
-            match self.post(&body.bytes, &timestamp, &signature).await {
+            let failure = match self.post(&body.bytes, &timestamp, &signature).await {
                 Ok(200..=299) => {
                     self.accepted.fetch_add(1, Ordering::Relaxed);
                     return Outcome::Accepted;
                 }
-                Ok(503) | Err(_) => outcome = Outcome::Lost,
+                Ok(503) => "answered 503".to_owned(),
                 Ok(status) => return Outcome::Answered(status),
-            }
+                Err(error) => reason(error),
+            };
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
             tokio::time::sleep(backoff.next_delay()).await;
         }
-        outcome
+        Outcome::Lost
     }
 
     /// One request with the given headers; the answer's status.
     pub async fn post(&self, body: &[u8], timestamp: &str, signature: &str) -> reqwest::Result<u16> {
-        let request = self.client.post(&self.url).header("X-CIO-Timestamp", timestamp).header("X-CIO-Signature", signature);
+        let request = self.client.post(self.url.clone()).header("X-CIO-Timestamp", timestamp).header("X-CIO-Signature", signature);
         let response = request.header("Content-Type", "application/json").body(body.to_vec()).send().await?;
         Ok(response.status().as_u16())
     }
@@ -111,4 +129,39 @@ pub fn sign(key: &[u8], timestamp: &str, body: &[u8]) -> String {
     mac.update(b":");
     mac.update(body);
     hex::encode(mac.finalize().into_bytes())
+}
+
+/// The innermost cause; no address, which may hold a password.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    std::iter::successors(error.source(), |&error| error.source()).last().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_or_a_key_that_cannot_be_used_is_refused_at_once_with_the_fix() {
+        for (url, key, expected) in [
+            ("notaurl", "k", "--url = \"notaurl\""),
+            ("ftp://example.com/x", "k", "--url = \"ftp://example.com/x\""),
+            ("ftp://me:secret@example.com/x", "k", "--url = \"example.com/x\""),
+            ("127.0.0.1:8080/v1", "k", "--url"),
+            ("http://", "k", "--url"),
+            ("http://example.com", "", "--signing-key"),
+        ] {
+            let error = Sender::new(url, key).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains(expected) && error.contains("needs") && !error.contains("secret"), "{url}: {error}");
+        }
+        assert!(Sender::new("https://example.com/v1", "k").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_why_without_the_address() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let sender = Sender::new(&format!("http://me:secret@{nobody}/path"), "k").unwrap();
+        let failure = reason(sender.post(b"{}", "1", "").await.unwrap_err());
+        assert!(failure.contains("refused") && !failure.contains("secret") && !failure.contains("path"), "{failure}");
+    }
 }
