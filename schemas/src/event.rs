@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
-use crate::address;
+use crate::address::{self, Address};
 use crate::catalogue;
 use crate::event_time::EventTime;
 use crate::json::{self, NotAnObject, Value};
@@ -161,6 +161,12 @@ impl<'a> Event<'a> {
     pub fn address(&self) -> Option<Cow<'a, str>> {
         let recipient = if self.object_type == "email" { self.text(Field::Recipient) } else { None };
         recipient.or_else(|| self.identifier(Field::Email)).or_else(|| self.text(Field::EmailAddress))
+    }
+
+    /// The e-mail address of the person: what the event says of them, else the one it is about.
+    pub fn address_of_person(&self) -> Option<Address> {
+        let read = |text: Option<Cow<'a, str>>| text.and_then(|text| Address::read(&text));
+        read(self.identifier(Field::Email)).or_else(|| read(self.address()))
     }
 
     /// True unless this was sent to something else than a mailbox: then the address is only one of the person's.

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::address::Address;
 use crate::event::Event;
 use crate::privacy::Privacy;
 
@@ -90,8 +89,7 @@ impl<'a> Subject<'a> {
         if let Some(cio_id) = event.cio_id() {
             return Self::Cio(cio_id);
         }
-        let address = event.address().and_then(|text| Address::read(&text));
-        if let Some(hash) = address.and_then(|address| privacy.identity(&address)) {
+        if let Some(hash) = event.address_of_person().and_then(|address| privacy.identity(&address)) {
             return Self::Email(hash);
         }
         match event.delivery_id() {
@@ -140,6 +138,8 @@ mod tests {
         let hashed = key(r#"{"recipient":"X@y.example","delivery_id":"d"}"#);
         assert!(hashed.starts_with("email:") && hashed.len() == 38, "{hashed}");
         assert_eq!(hashed, key(r#"{"identifiers":{"email":"x@Y.example"}}"#));
+        assert_eq!(hashed, key(r#"{"identifiers":{"email":"x@y.example"},"recipient":"accountant@y.example"}"#), "whoever gets a copy");
+        assert_eq!(hashed, key(r#"{"identifiers":{"email":"none"},"recipient":"x@y.example"}"#));
         assert_eq!(key(r#"{"delivery_id":"d"}"#), "d");
         assert_eq!(key("{}"), "ev");
         let long = "x".repeat(600);

@@ -1,6 +1,5 @@
 use std::fmt;
 
-use aftersend_schemas::address::Address;
 use aftersend_schemas::event::Event;
 use aftersend_schemas::identity::{Namespace, Person};
 use aftersend_schemas::privacy::Privacy;
@@ -18,8 +17,7 @@ impl ClearAddress {
         if person.namespace != Namespace::Email || !privacy.keeps_clear_text() {
             return Self::default();
         }
-        let address = event.address().and_then(|text| Address::read(&text));
-        Self(address.map(|address| address.as_str().into()))
+        Self(event.address_of_person().map(|address| address.as_str().into()))
     }
 
     /// As it was written down.
