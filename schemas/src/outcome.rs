@@ -70,7 +70,7 @@ impl Normaliser {
             bounce_table: verdict.map_or(0, |verdict| verdict.generation),
             machine: event.by_machine(),
             failure_message: failure_message.map(|text| self.shown_of(&read, text)).unwrap_or_default(),
-            href: event.text(Field::Href).map(|text| self.shown_of(&read, text)).unwrap_or_default(),
+            href: event.text(Field::Href).map(|text| self.shown_behind(&read, text, end_of_host)).unwrap_or_default(),
             mailbox_provider: read.mailbox(&event).map(Address::provider).unwrap_or_default(),
             recipient_domain: read.mailbox(&event).map(|address| address.domain().to_owned()).unwrap_or_default().into(),
             email_hash: read
@@ -107,6 +107,11 @@ impl Normaliser {
 
     /// As [`Self::shown`], without what stands where the address should, and without the local part alone: the domain has a column.
     fn shown_of<'a>(&self, read: &Read<'_>, text: Cow<'a, str>) -> Cow<'a, str> {
+        self.shown_behind(read, text, |_| 0)
+    }
+
+    /// As [`Self::shown_of`], the local part alone being looked for from a place on.
+    fn shown_behind<'a>(&self, read: &Read<'_>, text: Cow<'a, str>, from: impl Fn(&str) -> usize) -> Cow<'a, str> {
         if self.privacy.keeps_clear_text() {
             return text;
         }
@@ -118,7 +123,11 @@ impl Normaliser {
         let Some(local) = read.address.as_ref().map(|address| address.local().trim_matches('"')).filter(|local| is_telling(local)) else {
             return shown;
         };
-        address::mask_word(&shown, local).map_or(shown, Cow::Owned)
+        let (before, behind) = shown.split_at(from(&shown));
+        match address::mask_word(behind, local) {
+            Some(behind) => Cow::Owned([before, &behind].concat()),
+            None => shown,
+        }
     }
 
     fn shown_json<'a>(&self, source: &'a str) -> Cow<'a, str> {
@@ -226,10 +235,14 @@ impl Normaliser {
         let in_identifiers = member.scope() == event.identifiers();
         let is_text = || value.text().is_some();
         let is_id = || value.text().is_some_and(|text| event::is_id(&text));
-        // An address and nothing else; mostly the one that was read already. Where it stands within something else, the rest is kept.
+        // An address and nothing else; mostly the one that was read already. Whom a mail goes to is one by nature, with whatever name. Where it stands
+        // within something else, the rest is kept, if no address is left in it.
         let is_address = || {
             let known = |text: &str| read.address.as_ref().is_some_and(|address| address.as_str() == text);
-            value.text().is_some_and(|text| known(&text) || Address::is_all_of(&text))
+            let is_of_mail = event.object_type == "email" && field == Field::Recipient;
+            let is_left = |text: &str| Address::read(text).is_some();
+            let is_one = |text: &str| if is_of_mail { is_left(text) } else { Address::is_all_of(text) || is_left(&address::mask(text)) };
+            value.text().is_some_and(|text| known(&text) || is_one(&text))
         };
         let is_held = match field {
             Field::Data => member.scope() == Scope::Top && value.is_object(),
@@ -284,6 +297,13 @@ const OF_NOBODY: &str = "abuse account accounts address admin administrator bill
 /// True for a local part that may tell whose it is where it stands alone.
 fn is_telling(local: &str) -> bool {
     local.chars().count() >= 4 && OF_NOBODY.split(' ').all(|word| word != local)
+}
+
+/// Where the host of a link ends: somebody's name may be a word of it.
+fn end_of_host(link: &str) -> usize {
+    let Some(scheme) = link.find("://") else { return 0 };
+    let host = scheme + 3;
+    link[host..].find(['/', '?', '#']).map_or(link.len(), |end| host + end)
 }
 
 /// True for names of members that would be taken for what the normaliser calls its own, or for what it renames such members to.
@@ -411,6 +431,13 @@ mod tests {
         for alone in ["a@b.example", "A@B.example", "Ann Lee <a@b.example>", "a@b.example (Ann Lee)"] {
             assert_eq!(slack(alone), "{}", "{alone}");
         }
+        assert_eq!(slack("general, owner a\u{2605}@b.example"), "{}", "what cannot be masked is left out");
+        for of_mail in ["Lee, Ann <a@b.example>", "Ann Lee a@b.example"] {
+            let event = format!(
+                r#"{{"event_id":"e","object_type":"email","metric":"sent","timestamp":1770000000,"data":{{"recipient":"{of_mail}"}}}}"#
+            );
+            assert_eq!(metadata(&event), "{}", "{of_mail}");
+        }
     }
 
     #[test]
@@ -435,6 +462,8 @@ mod tests {
         ] {
             assert_eq!(shown(address, text), text, "too short, or a word of every failure");
         }
+        let link = br#"{"event_id":"e","object_type":"email","metric":"clicked","data":{"recipient":"shop@d.example","href":"https://shop.b.example/?to=shop"}}"#;
+        with(link, |row| assert_eq!(row.unwrap().href, "https://shop.b.example/?to=[address]"));
         let plain = Normaliser { privacy: privacy::plain_for_tests(), ..normaliser() };
         let body = br#"{"event_id":"e","object_type":"email","metric":"bounced","data":{"recipient":"jane@d.example","failure_message":"no jane"}}"#;
         let received = Received::default();

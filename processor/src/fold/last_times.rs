@@ -49,6 +49,12 @@ impl LastTimes {
         self.times.iter().find(|(known, _)| *known == key).map(|(_, at)| *at)
     }
 
+    /// The latest that a key's last time can be: of a key that may have been dropped, the earliest that was kept. 0 for never.
+    pub fn at_the_latest(&self, key: u64) -> u32 {
+        let dropped = || if self.times.len() == KEYS { self.times.iter().map(|(_, at)| *at).min().unwrap_or_default() } else { 0 };
+        self.of(key).unwrap_or_else(dropped)
+    }
+
     /// Every key with its last time, by key.
     pub fn as_slice(&self) -> &[(u64, u32)] {
         &self.times

@@ -231,7 +231,7 @@ fn best_channel(
 fn is_reachable(state: &State, channel: Channel, seen_until: i64) -> bool {
     let known = state.channel(channel);
     let is_seen = |at: u32| at > 0 && i64::from(at) <= seen_until;
-    let has_failed_since = |device: u64, at: u32| state.devices_failed.of(device).is_some_and(|failed_at| failed_at > at);
+    let has_failed_since = |device: u64, at: u32| state.devices_failed.at_the_latest(device) > at;
     let lives = |(device, at): &(u64, u32)| is_seen(*at) && !has_failed_since(*device, *at) && !has_failed_since(0, *at);
     is_seen(known.reached_at) && known.reached_at >= known.bounced_at
         || channel == Channel::Push && state.devices_reached.as_slice().iter().any(lives)

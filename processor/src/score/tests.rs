@@ -254,6 +254,8 @@ fn push_reaches_a_person_while_one_device_lives() {
     assert_eq!(channel(&[push(5, arrived, &[1, 2]), push(4, failed, &[2]), push(3, failed, &[1])]), None, "both");
     assert_eq!(channel(&[push(5, arrived, &[1]), push(4, failed, &[])]), None, "it may have been this one");
     assert_eq!(channel(&[push(4, arrived, &[]), push(4, failed, &[])]), Some(Channel::Push), "in one second");
+    let others: Vec<u32> = (2..10).collect();
+    assert_eq!(channel(&[push(6, arrived, &[1]), push(5, failed, &[1]), push(4, failed, &others)]), None, "a failure that was pushed out");
 }
 
 #[test]

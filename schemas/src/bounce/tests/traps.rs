@@ -67,6 +67,12 @@ const TRAPS: &[(BounceClass, &str)] = &[
     (Transient, "550 your unknown user rate is above our threshold"),
     (HardRecipient, "550 5.1.1 User unknown; maximum delivery attempts: 1, high priority"),
     (HardRecipient, "550 5.1.1 no such user, retry count 3"),
+    (HardRecipient, "The following addresses had permanent fatal errors: <jo@d.example> (reason: 550 5.1.1 Invalid recipients)"),
+    (HardRecipient, "The following addresses had permanent fatal errors: <jo@d.example> (reason: 550 5.1.1 No such users here)"),
+    (HardRecipient, "550 5.1.1 <max>: no such users here"),
+    (HardRecipient, "550 5.1.1 Max Mueller: rejected recipients: user unknown"),
+    (HardRecipient, "550 5.1.1 All recipients rejected: errors: User unknown"),
+    (HardRecipient, "550 5.1.1 Invalid recipients (max 1 shown): jo@d.example"),
     // servers that did not answer
     (Transient, "550 5.1.2 DNS resolution timed out"),
     (Transient, "550 5.1.2 server failure looking up domain"),
