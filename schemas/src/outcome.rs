@@ -120,11 +120,10 @@ impl Normaliser {
             _ => text,
         };
         let shown = self.shown(text);
-        let Some(local) = read.address.as_ref().map(|address| address.local().trim_matches('"')).filter(|local| is_telling(local)) else {
-            return shown;
-        };
+        let Some(address) = &read.address else { return shown };
+        let local = address.local().trim_matches('"');
         let (before, behind) = shown.split_at(from(&shown));
-        match address::mask_word(behind, local) {
+        match address::mask_word(behind, local).filter(|_| is_telling(local)) {
             Some(behind) => Cow::Owned([before, &behind].concat()),
             None => shown,
         }
