@@ -105,17 +105,22 @@ impl Observation {
         let at = u32::try_from(event.time.seconds()?).ok()?;
         let delivery_id = event.delivery_id();
         let message = short_hash(delivery_id.as_deref().unwrap_or(&event.event_id));
-        let address = event.address().and_then(|text| Address::read(&text));
+        let written = event.address();
+        let address = written.as_deref().and_then(Address::read);
         let provider = address.as_ref().map(Address::provider_id).unwrap_or_default();
         let evidence = catalogue::evidence(&event.metric);
         let hash = |address: &Address| normaliser.privacy.compare_hash(address).unwrap_or_default();
         let about = address.as_ref().map(hash).unwrap_or_default();
-        let of_person = event.identifier(Field::Email).and_then(|text| Address::read(&text));
-        let named = match &of_person {
-            Some(named) if Some(named) == address.as_ref() => about,
-            Some(named) => hash(named),
-            None if names_its_address(event, evidence) => about,
-            None => 0,
+        let of_person = event.identifier(Field::Email);
+        let named = if of_person.is_some() && of_person == written {
+            // As in nearly every event: read once, hashed once.
+            about
+        } else {
+            match of_person.and_then(|text| Address::read(&text)) {
+                Some(named) => hash(&named),
+                None if names_its_address(event, evidence) => about,
+                None => 0,
+            }
         };
         let fact = match (event.object_type.as_ref(), evidence) {
             // Consent belongs to the person, whatever channel changed it.
