@@ -33,6 +33,15 @@ pub struct Event<'a> {
     members: Members<'a>,
     /// `Data`, or `Top` for the flat shape.
     payload: Scope,
+    ids: Ids<'a>,
+}
+
+/// The ids of an event, each asked for several times.
+#[derive(Debug, Default)]
+struct Ids<'a> {
+    customer: Option<Cow<'a, str>>,
+    cio: Option<Cow<'a, str>>,
+    delivery: Option<Cow<'a, str>>,
 }
 
 impl<'a> Event<'a> {
@@ -78,14 +87,30 @@ impl<'a> Event<'a> {
             EventTime::FromId(_) => oddities.insert(Oddity::TimeFromId),
             EventTime::Undated => oddities.insert(Oddity::Undated),
         }
-        let mut event = Self { event_id, object_type, metric, time, oddities, members, payload };
-        if matches!((event.text(Field::CustomerId), event.identifier(Field::Id)), (Some(a), Some(b)) if a != b) {
-            event.oddities.insert(Oddity::IdentifiersDiffer);
-        }
-        if event.has_unusable_id() {
-            event.oddities.insert(Oddity::IdUnusable);
-        }
+        let mut event = Self { event_id, object_type, metric, time, oddities, members, payload, ids: Ids::default() };
+        event.read_ids();
         Ok(event)
+    }
+
+    /// Decides what the ids are, and flags what stands where one should and is none.
+    #[inline]
+    fn read_ids(&mut self) {
+        let (id, customer_id) = (self.identifier(Field::Id), self.text(Field::CustomerId));
+        if matches!((&customer_id, &id), (Some(a), Some(b)) if a != b) {
+            self.oddities.insert(Oddity::IdentifiersDiffer);
+        }
+        let customer_id = customer_id.filter(|text| is_id(text));
+        let cio = self.identifier(Field::CioId).filter(|text| is_made_by_customer_io(text));
+        let delivery = self.text(Field::DeliveryId).filter(|text| is_made_by_customer_io(text));
+        let has = |scope, field| self.members.get(scope, field).is_some_and(|value| !value.is_blank());
+        if customer_id.is_none() && has(self.payload, Field::CustomerId)
+            || id.is_none() && has(self.identifiers(), Field::Id)
+            || cio.is_none() && has(self.identifiers(), Field::CioId)
+            || delivery.is_none() && has(self.payload, Field::DeliveryId)
+        {
+            self.oddities.insert(Oddity::IdUnusable);
+        }
+        self.ids = Ids { customer: customer_id.or(id), cio, delivery };
     }
 
     /// A value of `data` (or of the top, in the flat shape).
@@ -115,27 +140,17 @@ impl<'a> Event<'a> {
 
     /// Customer.io's id of the message.
     pub fn delivery_id(&self) -> Option<Cow<'a, str>> {
-        self.text(Field::DeliveryId).filter(|text| is_made_by_customer_io(text))
+        self.ids.delivery.clone()
     }
 
     /// Customer.io's id of the person, without a prefix.
     pub fn cio_id(&self) -> Option<Cow<'a, str>> {
-        self.identifier(Field::CioId).filter(|text| is_made_by_customer_io(text))
+        self.ids.cio.clone()
     }
 
     /// The workspace's own id of the person: `customer_id`, else `identifiers.id`.
     pub fn customer_id(&self) -> Option<Cow<'a, str>> {
-        self.text(Field::CustomerId).filter(|text| is_id(text)).or_else(|| self.identifier(Field::Id))
-    }
-
-    /// True if something stands where an id should, and is none.
-    fn has_unusable_id(&self) -> bool {
-        let has = |scope, field| self.members.get(scope, field).is_some_and(|value| !value.is_blank());
-        let customer_id = || self.text(Field::CustomerId).filter(|text| is_id(text));
-        customer_id().is_none() && has(self.payload, Field::CustomerId)
-            || self.identifier(Field::Id).is_none() && has(self.identifiers(), Field::Id)
-            || self.cio_id().is_none() && has(self.identifiers(), Field::CioId)
-            || self.delivery_id().is_none() && has(self.payload, Field::DeliveryId)
+        self.ids.customer.clone()
     }
 
     /// What the provider or Customer.io said; for push, what it said of the first device that failed.
@@ -217,10 +232,21 @@ impl<'a> Event<'a> {
 
 /// True for what can be an id of Customer.io's making: no address is in any of them, however it is written.
 fn is_made_by_customer_io(text: &str) -> bool {
-    let is_plain = || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'='));
+    let is_plain = || text.bytes().all(|byte| OF_IDS[usize::from(byte)]);
     let holds_address = || text.contains('@') || matches!(address::mask(text), Cow::Owned(_));
     is_id(text) && (is_plain() || !holds_address())
 }
+
+/// What Customer.io makes ids of: ASCII letters, digits, hyphens, underscores, equals signs.
+const OF_IDS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'_' | b'=');
+        byte += 1;
+    }
+    table
+};
 
 /// True for texts short enough to be an id.
 pub(crate) fn is_id(text: &str) -> bool {

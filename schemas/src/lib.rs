@@ -13,6 +13,7 @@ pub mod headers;
 pub mod identity;
 pub mod json;
 pub mod ledger;
+mod link;
 pub mod members;
 pub mod migrations;
 pub mod normaliser;

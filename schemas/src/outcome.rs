@@ -10,6 +10,7 @@ use crate::event::{self, Event};
 use crate::event_time::EventTime;
 use crate::headers::Received;
 use crate::json::{self, NotAnObject};
+use crate::link;
 use crate::members::{Field, Member, Scope};
 use crate::normaliser::Normaliser;
 use crate::oddity::Oddity;
@@ -300,14 +301,16 @@ fn is_telling(local: &str) -> bool {
 
 /// Where the host of a link ends: somebody's name may be a word of it.
 fn end_of_host(link: &str) -> usize {
-    let Some(scheme) = link.find("://") else { return 0 };
+    let Some(scheme) = link::scheme_end(link) else { return 0 };
     let host = scheme + 3;
     link[host..].find(['/', '?', '#']).map_or(link.len(), |end| host + end)
 }
 
 /// True for names of members that would be taken for what the normaliser calls its own, or for what it renames such members to.
-fn is_of_ours(name: &str) -> bool {
-    let name = name.trim_start_matches(SENT);
+fn is_of_ours(mut name: &str) -> bool {
+    while let Some(rest) = name.strip_prefix(SENT) {
+        name = rest;
+    }
     name == ODDITIES || name.starts_with(OF_IDENTIFIERS)
 }
 

@@ -114,8 +114,11 @@ pub(crate) fn mask_word(text: &str, word: &str) -> Option<String> {
             copied = end;
         }
     }
+    if copied == 0 {
+        return None;
+    }
     masked.push_str(&text[copied..]);
-    (copied > 0).then_some(masked)
+    Some(masked)
 }
 
 /// Where the text ends whose opening quote stands at `open`, and whether it has escapes.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::address::unescaped;
+use crate::link;
 
 use super::class::BounceClass;
 use super::codes::{self, Codes};
@@ -143,7 +144,7 @@ fn find(table: &Table, text: &str, hits: &mut Hits) {
 fn without_links(text: &str) -> Option<String> {
     let mut left = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find("://") {
+    while let Some(at) = link::scheme_end(rest) {
         let start = rest[..at].rfind(|letter: char| !letter.is_ascii_alphabetic()).map_or(0, |before| before + 1);
         let start = rest.ceil_char_boundary(start);
         let link = &rest[start..];
