@@ -160,6 +160,12 @@ impl Standings {
         }
     }
 
+    /// True if anybody's mail of a window bounced: other windows are of no interest to anybody.
+    pub fn has_bounces(&self, key: &WindowKey) -> bool {
+        let provider = self.workspaces.get(&key.workspace).and_then(|workspace| workspace.providers.get(&key.provider));
+        provider.and_then(|provider| provider.windows.get(&key.start)).is_some_and(Window::has_bounces)
+    }
+
     fn change(&mut self, key: &WindowKey, join: impl FnOnce(&mut Window) -> bool) {
         let workspace = self.workspaces.entry(key.workspace.clone()).or_default();
         workspace.newest = workspace.newest.max(key.start);

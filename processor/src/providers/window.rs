@@ -112,7 +112,7 @@ impl Window {
         texts.values().max().map_or(0.0, |most| *most as f64 / f64::from(all))
     }
 
-    /// True if anything bounced: other windows are of no interest to anybody.
+    /// True if anything bounced.
     pub fn has_bounces(&self) -> bool {
         !self.hard.is_empty()
     }

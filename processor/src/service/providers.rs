@@ -26,11 +26,19 @@ const REWRITE: i64 = 86_400;
 /// When it bounced, when that arrived (both Unix seconds), and who.
 type Bounced = VecDeque<(u32, i64, Key)>;
 
+/// What one partition counted in a window.
+#[derive(Default)]
+struct Contribution {
+    window: Window,
+    /// It is joined with everybody's, and written. So are all of a window in which anybody's mail bounced: a share of bounces needs all mail.
+    is_shared: bool,
+}
+
 #[derive(Default)]
 pub(super) struct Providers {
     standings: Standings,
     /// What each partition contributed, as written or, for our own, about to be.
-    contributions: BTreeMap<i32, BTreeMap<WindowKey, Window>>,
+    contributions: BTreeMap<i32, BTreeMap<WindowKey, Contribution>>,
     owned: BTreeSet<i32>,
     /// Windows that the batch has added to.
     touched: BTreeSet<(i32, WindowKey)>,
@@ -65,20 +73,43 @@ impl Providers {
         let contributed = self.contributions.entry(record.partition).or_default();
         bound(contributed, &key);
         let known = contributed.entry(key.clone()).or_default();
-        known.merge(&window);
+        known.is_shared = true;
+        known.window.merge(&window);
         // A predecessor's was written over before it was read here: both are written once more, joined.
-        if *known != window && self.owned.contains(&record.partition) {
+        if known.window != window && self.owned.contains(&record.partition) {
             self.touched.insert((record.partition, key.clone()));
         }
         // With what was counted here before it was of interest.
-        self.standings.merge(&key, known);
+        self.standings.merge(&key, &known.window);
+        if self.standings.has_bounces(&key) {
+            self.share(&key);
+        }
         Ok(())
+    }
+
+    /// Joins what our partitions counted in a window with everybody's, and has it written.
+    fn share(&mut self, key: &WindowKey) {
+        for partition in &self.owned {
+            let own = self.contributions.get_mut(partition).and_then(|windows| windows.get_mut(key));
+            if let Some(own) = own.filter(|own| !own.is_shared) {
+                own.is_shared = true;
+                self.standings.merge(key, &own.window);
+                self.touched.insert((*partition, key.clone()));
+            }
+        }
     }
 
     /// A partition is ours: we write its contributions from now on.
     pub(super) fn take(&mut self, partition: i32) {
         self.owned.insert(partition);
         self.is_reconciled = false;
+        // What it counted when it was ours before.
+        let counted = self.contributions.get(&partition).into_iter().flatten();
+        let of_interest = |(key, own): &(&WindowKey, &Contribution)| !own.is_shared && self.standings.has_bounces(key);
+        let keys: Vec<WindowKey> = counted.filter(of_interest).map(|(key, _)| key.clone()).collect();
+        for key in &keys {
+            self.share(key);
+        }
     }
 
     pub(super) fn let_go(&mut self, partition: i32) {
@@ -110,18 +141,20 @@ impl Providers {
         let key = WindowKey::of(&workspace, mailed);
         let contributed = self.contributions.entry(partition).or_default();
         bound(contributed, &key);
-        let window = contributed.entry(key.clone()).or_default();
-        let was_of_interest = window.has_bounces();
-        if !window.observe(mailed) || !window.has_bounces() {
+        let unheard = || Contribution { window: Window::default(), is_shared: self.standings.has_bounces(&key) };
+        let own = contributed.entry(key.clone()).or_insert_with(unheard);
+        let grew = own.window.observe(mailed);
+        let (was_shared, has_bounces) = (own.is_shared, own.window.has_bounces());
+        if !grew || !was_shared && !has_bounces {
             return;
         }
         self.standings.look_before(&key);
-        if was_of_interest {
+        if was_shared {
             self.standings.observe(&key, mailed);
+            self.touched.insert((partition, key));
         } else {
-            self.standings.merge(&key, window);
+            self.share(&key);
         }
-        self.touched.insert((partition, key));
     }
 
     /// One name for each, shared.
@@ -191,7 +224,7 @@ impl Providers {
         let mut outputs: Vec<Output> = quarantines.collect();
         self.flying = std::mem::take(&mut self.touched);
         let output = |(partition, key): (i32, WindowKey)| {
-            let value = self.contributions.get(&partition)?.get(&key)?.encode();
+            let value = self.contributions.get(&partition)?.get(&key)?.window.encode();
             Some(Output { topic: topic.clone(), partition, key: key.encode().into(), timestamp, value: Some(value) })
         };
         outputs.extend(self.flying.iter().cloned().filter_map(output));
@@ -245,8 +278,111 @@ fn home(key: &QuarantineKey) -> i32 {
 }
 
 /// Makes room for a window: the oldest goes.
-fn bound(windows: &mut BTreeMap<WindowKey, Window>, key: &WindowKey) {
+fn bound(windows: &mut BTreeMap<WindowKey, Contribution>, key: &WindowKey) {
     if windows.len() >= WINDOWS && !windows.contains_key(key) {
         windows.pop_first();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_pipeline::record::RecordHeaders;
+
+    use super::*;
+    use crate::providers::{BUCKET, text_of};
+    use crate::score::Standing as _;
+
+    const PARTITIONS: u32 = 12;
+
+    /// Processors that share the partitions, and read what each of them writes.
+    struct Group(Vec<Providers>);
+
+    impl Group {
+        fn of(replicas: u32) -> Self {
+            let mut group: Vec<Providers> = (0..replicas).map(|_| Providers::default()).collect();
+            (0..PARTITIONS).for_each(|partition| group[(partition % replicas) as usize].take(partition as i32));
+            Self(group)
+        }
+
+        fn mail(&mut self, at: u32, message: u32, bounced: bool) {
+            let hard = bounced.then(|| text_of("550 5.1.1 no such user"));
+            let mailed = Mailed { provider: ProviderId::of_domain("proton.me"), at, message: message.wrapping_mul(0x9E37_79B1), hard };
+            let partition = message % PARTITIONS;
+            let person = Key::of_record(partition as i32, format!("default:id:{message}").as_bytes());
+            let replicas = self.0.len() as u32;
+            self.0[(partition % replicas) as usize].observe(partition as i32, &person, &mailed, i64::from(at) * 1000);
+        }
+
+        /// Closes a batch. The windows that were written.
+        fn commit(&mut self, at: u32) -> Vec<(i32, u32)> {
+            let mut windows = Vec::new();
+            for writer in 0..self.0.len() {
+                for output in self.0[writer].outputs(&"providers".into(), 0, i64::from(at) * 1000) {
+                    let key = output.key.to_vec();
+                    let Output { topic, partition, value, .. } = output;
+                    let record = Record { topic, partition, offset: 0, timestamp: 0, key, value, headers: RecordHeaders::default() };
+                    windows.extend(WindowKey::decode(&record.key).map(|key| (record.partition, key.start)));
+                    self.0.iter_mut().for_each(|reader| reader.read(&record).unwrap());
+                }
+            }
+            self.0.iter_mut().for_each(|reader| _ = reader.settle(i64::from(at) * 1000));
+            windows
+        }
+
+        fn quarantined(&self, at: u32) -> Vec<bool> {
+            let provider = ProviderId::of_domain("proton.me");
+            self.0.iter().map(|replica| replica.view("default").quarantined(provider, at)).collect()
+        }
+    }
+
+    #[test]
+    fn a_bounce_now_and_then_among_the_mail_of_all_partitions_keeps_no_quarantine_open() {
+        for replicas in [1, 3] {
+            let mut group = Group::of(replicas);
+            let begin = 1_790_000_100;
+            (0..40).for_each(|message| group.mail(begin, message, true));
+            group.commit(begin);
+            assert!(group.quarantined(begin).iter().all(|is| *is));
+            for window in 1..30 {
+                let at = begin + window * BUCKET;
+                // The bounce comes in the midst of the mail.
+                for n in 0..60 {
+                    group.mail(at, window * 1_000 + n, window % 3 == 0 && n == 30);
+                    if n % 20 == 0 {
+                        group.commit(at);
+                    }
+                }
+                group.commit(at);
+            }
+            let hour = 3_600 + 2 * BUCKET;
+            assert_eq!(group.quarantined(begin + hour), vec![false; replicas as usize], "{replicas} processors");
+        }
+    }
+
+    #[test]
+    fn a_window_is_written_by_all_who_have_mail_in_it_once_anybodys_bounced_and_by_nobody_before() {
+        let mut group = Group::of(2);
+        (0..PARTITIONS).for_each(|message| group.mail(BUCKET, message, false));
+        assert_eq!(group.commit(BUCKET), []);
+        group.mail(BUCKET, PARTITIONS + 3, true);
+        let mut written = group.commit(BUCKET);
+        written.extend(group.commit(BUCKET));
+        written.sort_unstable();
+        written.dedup();
+        assert_eq!(written, (0..12).map(|partition| (partition, BUCKET)).collect::<Vec<_>>());
+        assert_eq!(group.commit(BUCKET), [], "each once");
+        group.mail(BUCKET, 2 * PARTITIONS, false);
+        assert_eq!(group.commit(BUCKET), [(0, BUCKET)], "whatever comes to it");
+    }
+
+    #[test]
+    fn what_was_counted_for_a_partition_is_written_by_whoever_gets_it_back() {
+        let mut group = Group::of(1);
+        group.mail(BUCKET, 5, false);
+        group.0[0].let_go(5);
+        group.mail(BUCKET, 4, true);
+        assert_eq!(group.commit(BUCKET), [(4, BUCKET)]);
+        group.0[0].take(5);
+        assert_eq!(group.commit(BUCKET), [(5, BUCKET)]);
     }
 }
