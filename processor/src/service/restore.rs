@@ -90,7 +90,8 @@ impl Kept for Restorer {
     type Error = SessionError;
 
     fn read(&self, record: Record) -> Result<Option<Self::Row>, SessionError> {
-        Ok(record.value.map(|value| Row::of_record(&value, &self.policies, keeps_addresses(&self.config))).transpose()?)
+        let Some(value) = &record.value else { return Ok(None) };
+        Row::of_record(value, &self.policies, keeps_addresses(&self.config)).map(Some).map_err(SessionError::unreadable(&record))
     }
 
     fn put(&self, batch: &mut Batch, key: Key, row: Option<Self::Row>, tally: &mut Tally) -> Result<(), SessionError> {

@@ -23,9 +23,10 @@ pub(super) struct Head {
 impl Head {
     /// A verdict and the timer for whatever comes next, given the timer that is set.
     pub(super) fn after(evaluation: &Evaluation, state: &State, policy: &Policy, as_of: i64, armed_at: Option<i64>) -> Self {
-        // A hard bounce is judged once more when everybody's mail of that time has been counted, which came no sooner than it did.
-        let arrived_at = || state.hard.as_slice().iter().map(|(_, received_at)| received_at / 1000).max();
-        let known_at = evaluation.facts.hard_bounced_at.map(|at| at.max(arrived_at().unwrap_or(at)));
+        // A hard bounce is judged once more when everybody's mail of that time has been counted, which came no sooner than it did. Mail that is dated
+        // ahead counts when it arrives.
+        let arrived_at = state.hard.as_slice().iter().map(|(_, received_at)| received_at / 1000).max().filter(|at| *at > 0);
+        let known_at = evaluation.facts.hard_bounced_at.map(|at| arrived_at.unwrap_or(at));
         let settles_at = known_at.map(|at| at.saturating_add(SETTLE)).filter(|at| *at > as_of);
         let changes_at = [evaluation.changes_at, state.forget_at(policy, as_of), settles_at].into_iter().flatten().min();
         Self::arm(as_of, evaluation.state, changes_at, armed_at)
@@ -94,6 +95,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use aftersend_pipeline::config::Config;
+    use aftersend_pipeline::record::{Record, RecordHeaders};
     use aftersend_schemas::address::ProviderId;
     use aftersend_schemas::bounce::BounceClass;
     use aftersend_schemas::identity::{Namespace, Person};
@@ -122,12 +124,21 @@ mod tests {
         newer_profile[0] = 4;
         record.state[0] = 4;
         for (value, what, known) in [(newer_profile, "profile", 3), (record.encode(), "state in a profile", 3)] {
-            let error = SessionError::from(Row::of_record(&value, &policies, true).unwrap_err());
+            let stored = Record {
+                topic: "aftersend.profiles".into(),
+                partition: 3,
+                offset: 77,
+                timestamp: 0,
+                key: b"default:id:u-1".to_vec(),
+                value: None,
+                headers: RecordHeaders::default(),
+            };
+            let error = SessionError::unreadable(&stored)(Row::of_record(&value, &policies, true).unwrap_err());
             assert!(error.is_final());
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "a record of profiles cannot be read: {what} of version {}: this release reads up to version {known}, upgrade it to go on",
+                    "a record of aftersend.profiles, partition 3, offset 77, cannot be read: {what} of version {}: this release reads up to version {known}, upgrade it to go on",
                     known + 1
                 )
             );
@@ -194,6 +205,9 @@ mod tests {
         (record.evaluation.facts.hard_bounced_at, record.state) = (Some(1_000), state.encode());
         let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
         assert_eq!(head.armed_at, Some(1_990 + SETTLE), "no sooner than it came");
+        record.evaluation.facts.hard_bounced_at = Some(90_000);
+        let (head, _) = Row::of_record(&record.encode(), &policies, true).unwrap();
+        assert_eq!(head.armed_at, Some(1_990 + SETTLE), "nor later, whatever its date");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aftersend_pipeline::config::{Config, ConfigError};
 use aftersend_pipeline::consumer::{Consumer, Notice, Partition, Released, RestoreError, Tail, read_to_end};
 use aftersend_pipeline::kafka::TopicError;
+use aftersend_pipeline::record::Record;
 use aftersend_pipeline::store::StoreError;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
@@ -58,19 +59,37 @@ pub enum SessionError {
     /// The local store holds what this release did not write.
     #[error("the local store is in doubt")]
     Doubt,
-    /// A profile was written by a newer release, or by nobody: going on would overwrite what this one cannot read.
-    #[error("a record of profiles cannot be read: {0}")]
-    Profile(#[from] DecodeError),
+    /// A record of our own was written by a newer release, or by nobody: going on would overwrite what this one cannot read.
+    #[error("a record of {topic}, partition {partition}, offset {offset}, cannot be read: {source}")]
+    Unreadable {
+        /// Where it stands.
+        topic: Arc<str>,
+        /// As above.
+        partition: i32,
+        /// As above.
+        offset: i64,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// As above, of the local store.
+    #[error("a profile in the local store cannot be read: {0}")]
+    Stored(#[from] DecodeError),
     /// A task died.
     #[error("a task died: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
 
 impl SessionError {
+    /// Says which record it is that cannot be read.
+    pub(super) fn unreadable(record: &Record) -> impl FnOnce(DecodeError) -> Self {
+        let (topic, partition, offset) = (record.topic.clone(), record.partition, record.offset);
+        move |source| Self::Unreadable { topic, partition, offset, source }
+    }
+
     /// True for what starting over cannot mend.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Profile(_) => true,
+            Self::Config(_) | Self::Unreadable { .. } | Self::Stored(_) => true,
             Self::Topics(error) => !matches!(error, TopicError::Unreachable { .. }),
             Self::Kafka(_) | Self::Restore(_) | Self::Store(_) | Self::Doubt | Self::Task(_) => false,
         }
@@ -124,11 +143,11 @@ impl Session {
         let mut failed = None;
         let all: Vec<_> = (0..PARTITIONS).map(|partition| (partition, None)).collect();
         let read = read_to_end(&config, &topics.providers(), &all, |record| {
-            failed = providers.read(&record).err();
+            failed = providers.read(&record).map_err(SessionError::unreadable(&record)).err();
             failed.is_none()
         })?;
         if let Some(error) = failed {
-            return Err(error.into());
+            return Err(error);
         }
         let read: Vec<_> = read.into_iter().map(|place| (place.partition, Some(place.next))).collect();
         beside.follow(&topics.providers(), &read)?;
@@ -197,7 +216,8 @@ impl Session {
                     self.providers.keep();
                 }
                 notice = self.consumer.next(), if self.pending.is_empty() => match notice {
-                    None => return Ok(()),
+                    // Nobody asked it to end: its thread died.
+                    None => return Err(KafkaError::Canceled.into()),
                     Some(Notice::Assigned(partitions)) => self.assigned(&partitions)?,
                     Some(Notice::Records(inputs)) => self.pending.extend(inputs),
                     Some(Notice::Revoked(partitions, released)) => self.revoked(&partitions, released).await?,
@@ -206,9 +226,10 @@ impl Session {
                 record = self.beside.next(), if self.pending.is_empty() => match record {
                     None => return Err(KafkaError::Canceled.into()),
                     Some(record) if record.topic == self.operator_topic => {
-                        self.pending.push_back(Input::Event(Said::by_operator(&record)?));
+                        let said = Said::by_operator(&record).map_err(SessionError::unreadable(&record))?;
+                        self.pending.push_back(Input::Event(said));
                     }
-                    Some(record) => self.providers.read(&record)?,
+                    Some(record) => self.providers.read(&record).map_err(SessionError::unreadable(&record))?,
                 },
                 () = sleep_until(departure), if self.flying.is_none() && self.has_work() => {}
             }
