@@ -14,6 +14,7 @@ mod proof_of_life;
 mod replay;
 mod rules;
 mod tables;
+mod topics;
 mod track;
 mod track_answers;
 mod track_cache;

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use aftersend_schemas::topics::{TopicSpec, Topics};
@@ -63,6 +64,18 @@ pub enum TopicError {
         found: usize,
         /// See [`Config::max_record_bytes`].
         needed: usize,
+    },
+    /// It would forget what must be kept, or keep one record of a key where all are asked for.
+    #[error(
+        "topic {topic} has cleanup.policy = {found} and needs {needed}, or it loses records that count: run `kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config 'cleanup.policy=[{needed}]'`"
+    )]
+    Cleanup {
+        /// Its name.
+        topic: String,
+        /// Its `cleanup.policy`.
+        found: String,
+        /// See [`Topics::specs`].
+        needed: String,
     },
     /// There are fewer brokers than it has to have replicas.
     #[error(
@@ -186,6 +199,7 @@ pub async fn check_topics(config: &Config, names: &[String]) -> Result<(), Topic
         }
         replicas.push(topic.partitions().iter().map(|partition| partition.replicas().len()).min().unwrap_or(0));
     }
+    let specs = Topics::new(&config.kafka.topic_prefix).specs(config.max_record_bytes());
     let admin = client(config)?;
     let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
     let described = admin.describe_configs(&resources, &AdminOptions::new().request_timeout(Some(TIMEOUT))).await;
@@ -204,8 +218,22 @@ pub async fn check_topics(config: &Config, names: &[String]) -> Result<(), Topic
         {
             return Err(TopicError::RecordSize { topic: topic.clone(), found, needed });
         }
+        let wanted = specs.iter().find(|spec| spec.name == *topic);
+        let wanted = wanted.and_then(|spec| spec.config.iter().find(|(name, _)| *name == CLEANUP)).map(|(_, value)| value);
+        if let (Some(found), Some(needed)) = (setting(CLEANUP), wanted)
+            && policies(found) != policies(needed)
+        {
+            return Err(TopicError::Cleanup { topic: topic.clone(), found: found.to_owned(), needed: needed.clone() });
+        }
     }
     Ok(())
+}
+
+const CLEANUP: &str = "cleanup.policy";
+
+/// Brokers write several policies in any order.
+fn policies(setting: &str) -> BTreeSet<&str> {
+    setting.split(',').map(str::trim).collect()
 }
 
 /// One setting of a topic; nothing where the broker does not say.

@@ -8,6 +8,8 @@ use crate::config::ConfigError;
 
 /// Longest time that rules look back: the state forgets what is older than 400 days.
 const LONGEST_DAYS: u16 = 365;
+/// So many days a soft bounce counts: who is not tried for longer would be kept from mail by nothing.
+const SOFT_DAYS: u16 = 180;
 
 /// `[policy.soft]`: soft bounces, counted by days.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -220,8 +222,8 @@ impl Soft {
         check.number("soft.failing_weight", self.failing_weight, 0.1, 100.0)?;
         check.within("soft.failing_days", self.failing_days, 1..=30, "days")?;
         check.within("soft.failing_span_days", self.failing_span_days, 0..=90, "days")?;
-        check.within("soft.retry_days", self.retry_days, 1..=LONGEST_DAYS, "days")?;
-        check.within("soft.retry_max_days", self.retry_max_days, 1..=LONGEST_DAYS, "days")?;
+        check.within("soft.retry_days", self.retry_days, 1..=SOFT_DAYS, "days")?;
+        check.within("soft.retry_max_days", self.retry_max_days, 1..=SOFT_DAYS, "days")?;
         let longer = self.retry_max_days >= self.retry_days;
         check.that(longer, "soft.retry_max_days", &self.retry_max_days, &format!("use at least retry_days ({})", self.retry_days))
     }

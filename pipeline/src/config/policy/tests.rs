@@ -46,6 +46,7 @@ fn rules_that_make_no_sense_are_refused_with_key_value_and_fix() {
         ("[policy.score]\nwatch = 70", "policy.score.watch = \"70\": use more than 0 and less than healthy (70)"),
         ("[policy.soft]\ntransient_weight = 1.5", "policy.soft.transient_weight = \"1.5\": use at most mailbox_full_weight (1)"),
         ("[policy.soft]\nretry_max_days = 20", "policy.soft.retry_max_days = \"20\": use at least retry_days (30)"),
+        ("[policy.soft]\nretry_max_days = 181", "policy.soft.retry_max_days = \"181\": use 1 to 180 days"),
         ("[policy.workspaces.eu]\nactive_days = 60", "policy.workspaces.eu.cooling_days = \"60\": use more than active_days (60)"),
         ("[policy.workspaces.eu.soft]\nfailing_days = 0", "policy.workspaces.eu.soft.failing_days = \"0\": use 1 to 30 days"),
     ] {
