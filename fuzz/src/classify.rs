@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
-use aftersend_schemas::bounce::{BounceClass, HEAD_BYTES, HEAD_ONLY_CONFIDENCE, RuleSpec, Stage, Table, UNMATCHED, Verdict};
+use aftersend_schemas::bounce::{BounceClass, HEAD_BYTES, IN_DOUBT, RuleSpec, Stage, Table, UNMATCHED, Verdict};
 use serde::Deserialize;
 
 /// Every channel that has rules, and one that has none.
@@ -79,16 +79,16 @@ fn check_rule(channel: Option<&str>, text: &str, verdict: Verdict<'_>) {
     assert_eq!(Some(verdict.class), rule.class);
     let stated = rule.confidence.and_then(|percent| u8::try_from(percent).ok()).unwrap_or_default();
     let is_cut = verdict.class.is_hard() && text.len() > HEAD_BYTES;
-    assert_eq!(verdict.confidence, if is_cut { stated.min(HEAD_ONLY_CONFIDENCE) } else { stated });
+    assert_eq!(verdict.confidence, if is_cut { stated.min(IN_DOUBT) } else { stated });
     let is_for = |channel: &str| rule.channels.is_empty() || rule.channels.iter().any(|known| known == channel);
     assert!(channel.is_none_or(is_for), "{} was asked for {channel:?}", rule.id);
     assert_eq!(verdict.class.as_str().parse(), Ok(verdict.class));
 }
 
-/// True if a text holds a guard phrase, by the plainest reading there is. False for texts that the classifier may read otherwise: cut, with addresses, or
-/// beyond ASCII.
+/// True if a text holds a guard phrase, by the plainest reading there is. False for texts that the classifier may read otherwise: cut, with addresses,
+/// links or greetings, or beyond ASCII.
 pub(crate) fn has_guard_phrase(text: &str) -> bool {
-    if !text.is_ascii() || text.contains('@') || text.len() > HEAD_BYTES {
+    if !text.is_ascii() || text.contains(['@', '=']) || text.contains("://") || text.len() > HEAD_BYTES {
         return false;
     }
     let words = words(text);

@@ -1,6 +1,7 @@
 //! One text against one table: find the phrases and codes, take the first rule that holds.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,9 +22,9 @@ pub const HEAD_BYTES: usize = 8 * 1024;
 /// Texts up to this length are folded in a small buffer.
 const SHORT_BYTES: usize = 512;
 
-/// The most confidence, in percent, a hard verdict gets on a text longer than [`HEAD_BYTES`]: what was not read might hold a throttle or block
-/// phrase. Below 80, so such a verdict never leads to an irreversible call by itself.
-pub const HEAD_ONLY_CONFIDENCE: u8 = 75;
+/// The most confidence, in percent, a hard verdict gets on a text longer than [`HEAD_BYTES`], since what was not read might hold a throttle or block
+/// phrase, and on a mail to several recipients. Below 80, so such a verdict never leads to an irreversible call by itself.
+pub const IN_DOUBT: u8 = 75;
 
 /// The rule named by verdicts on texts that no rule decides.
 pub const UNMATCHED: &str = "unmatched";
@@ -39,6 +40,13 @@ pub struct Verdict<'t> {
     pub confidence: u8,
     /// Of the table that was asked; see [`Table::generation`].
     pub generation: u32,
+}
+
+impl Verdict<'_> {
+    /// The verdict with no more confidence than [`IN_DOUBT`].
+    pub(crate) fn in_doubt(self) -> Self {
+        Self { confidence: self.confidence.min(IN_DOUBT), ..self }
+    }
 }
 
 /// A verdict as a line of JSON, which `aftersend classify --json` prints for each text.
@@ -83,20 +91,23 @@ impl Hits {
 pub(super) fn decide<'t>(table: &'t Table, channels: u8, otherwise: u8, text: &str) -> Verdict<'t> {
     let head = head(text);
     let verdict = judge(table, channels, otherwise, head);
+    let said = without_asides(head);
+    let verdict = match &said {
+        None => verdict,
+        Some(said) => {
+            let read = judge(table, channels, otherwise, said);
+            // What stands aside makes nobody dead, and keeps nobody alive of whom plain words say it.
+            if verdict.class.is_hard() || is_certain(read) { read } else { verdict }
+        }
+    };
     if !verdict.class.is_hard() {
         return verdict;
     }
-    // A page that explains an error is not the error.
-    let linkless = without_links(head);
-    let verdict = linkless.as_deref().map_or(verdict, |text| judge(table, channels, otherwise, text));
-    if !verdict.class.is_hard() {
-        return verdict;
-    }
-    // Nor is a text that says something else to whoever reads its escapes.
-    let unescaped = unescaped(linkless.as_deref().unwrap_or(head));
+    // No text is hard that says something else to whoever reads its escapes.
+    let unescaped = unescaped(said.as_deref().unwrap_or(head));
     let verdict = unescaped.map(|text| judge(table, channels, otherwise, &text)).filter(|read| !read.class.is_hard()).unwrap_or(verdict);
     if verdict.class.is_hard() && head.len() < text.len() {
-        return Verdict { confidence: verdict.confidence.min(HEAD_ONLY_CONFIDENCE), ..verdict };
+        return verdict.in_doubt();
     }
     verdict
 }
@@ -140,19 +151,44 @@ fn find(table: &Table, text: &str, hits: &mut Hits) {
     }
 }
 
-/// A text that holds links, without them.
-fn without_links(text: &str) -> Option<String> {
+/// Hard, by more than a code.
+const fn is_certain(verdict: Verdict<'_>) -> bool {
+    verdict.class.is_hard() && verdict.confidence > IN_DOUBT
+}
+
+/// A text without what it does not say itself: pages that explain it, and the name that a client gave in its greeting, as Postfix notes it. Nothing if it
+/// holds neither.
+fn without_asides(text: &str) -> Option<String> {
+    let linkless = without(text, next_link);
+    without(linkless.as_deref().unwrap_or(text), next_greeting).or(linkless)
+}
+
+fn without(text: &str, next: impl Fn(&str) -> Option<Range<usize>>) -> Option<String> {
     let mut left = String::new();
     let mut rest = text;
-    while let Some(at) = link::scheme_end(rest) {
-        let start = rest[..at].rfind(|letter: char| !letter.is_ascii_alphabetic()).map_or(0, |before| before + 1);
-        let start = rest.ceil_char_boundary(start);
-        let link = &rest[start..];
-        let end = link.find(|letter: char| letter.is_whitespace() || matches!(letter, '<' | '>' | '"' | ')')).unwrap_or(link.len());
-        left.push_str(&rest[..start]);
-        rest = &link[end..];
+    while let Some(aside) = next(rest) {
+        left.push_str(&rest[..aside.start]);
+        rest = &rest[aside.end..];
     }
     (rest.len() < text.len()).then(|| left + rest)
+}
+
+/// The first link of a text.
+fn next_link(text: &str) -> Option<Range<usize>> {
+    let at = link::scheme_end(text)?;
+    let start = text[..at].rfind(|letter: char| !letter.is_ascii_alphabetic()).map_or(0, |before| before + 1);
+    let start = text.ceil_char_boundary(start);
+    let len = text[start..].find(|letter: char| letter.is_whitespace() || matches!(letter, '<' | '>' | '"' | ')'));
+    Some(start..len.map_or(text.len(), |len| start + len))
+}
+
+/// The first `helo=<...>` of a text.
+fn next_greeting(text: &str) -> Option<Range<usize>> {
+    const NAME: &[u8] = b"helo";
+    let is_named = |at: &usize| text.as_bytes()[..*at].last_chunk().is_some_and(|name: &[u8; NAME.len()]| name.eq_ignore_ascii_case(NAME));
+    let at = memchr::memchr_iter(b'=', text.as_bytes()).filter(|at| text[*at..].starts_with("=<")).find(is_named)?;
+    let end = at + text[at..].find(|letter: char| letter == '>' || letter.is_whitespace())?;
+    text[end..].starts_with('>').then_some(at - NAME.len()..end + 1)
 }
 
 /// At most [`HEAD_BYTES`], cut between characters.

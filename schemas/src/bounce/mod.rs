@@ -11,8 +11,8 @@
 //!    that must never be called hard), `code`, `phrase`, `basic`; nothing matched is `undetermined` by the rule [`UNMATCHED`].
 //!
 //! The law "no throttle, block or policy text is ever called hard" holds by construction: guard rules come first and the loader
-//! refuses a guard rule with a hard class. It covers the text that is read; a hard verdict on a text longer than the head is
-//! therefore held below the confidence that permits an irreversible call ([`HEAD_ONLY_CONFIDENCE`]).
+//! refuses a guard rule with a hard class. It covers the text that is read, links aside; a hard verdict on a text longer than the head is
+//! therefore held below the confidence that permits an irreversible call ([`IN_DOUBT`]).
 //!
 //! The rules are data: `schemas/bounce/rules.toml`, with test lines and sources. The corpus that holds them to account is
 //! `schemas/bounce/corpus.toml`.
@@ -32,7 +32,7 @@ mod words;
 mod tests;
 
 pub use class::{BounceClass, UnknownClass};
-pub use classify::{HEAD_BYTES, HEAD_ONLY_CONFIDENCE, UNMATCHED, Verdict, VerdictLine};
+pub use classify::{HEAD_BYTES, IN_DOUBT, UNMATCHED, Verdict, VerdictLine};
 pub use compile::CHANNELS;
 pub use error::TableError;
 pub use spec::{RuleSpec, Stage};

@@ -41,7 +41,7 @@ pub struct RuleSpec {
     pub stage: Option<Stage>,
     /// Required unless disabled.
     pub class: Option<BounceClass>,
-    /// Required unless disabled. Percent, 0 to 100. Below 80 a hard verdict is grey: no irreversible call.
+    /// Required unless disabled. Percent, 0 to 100. Below 80 a hard verdict is grey: no irreversible call by itself.
     pub confidence: Option<i64>,
     /// Any of these words must appear.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! Texts that fool a naive classifier.
 
 use super::super::codes::{Codes, Enhanced, scan};
-use super::super::{HEAD_BYTES, HEAD_ONLY_CONFIDENCE, Table};
+use super::super::{HEAD_BYTES, IN_DOUBT, Table};
 use super::BounceClass::{self, *};
 use super::class;
 
@@ -62,6 +62,34 @@ const TRAPS: &[(BounceClass, &str)] = &[
     (BlockReputation, "550 5.1.1 user unknown - bloqu%C3%A9"),
     (HardRecipient, "550 5.1.1 <jo%40d.example>: user%20unknown &amp; gone"),
     (HardRecipient, "550 5.1.1 user unknown, see https://help.example/?q=%62%6cocked"),
+    // a page that explains the error is not the error, nor is the name in a client's greeting, as logs note it
+    (HardRecipient, "550 5.1.1 no such user - see https://support.example/blocked-spam-policy?q=user"),
+    (BlockReputation, "550 5.1.1 no such user - blocked, see https://support.example/?q=user"),
+    (BlockReputation, "550 5.1.1 rejected, see https://bl.example/blocked?ip=192.0.2.1"),
+    (
+        HardRecipient,
+        "550 5.1.1 User unknown in virtual mailbox table; from=<a@s.example> to=<b@d.example> proto=ESMTP helo=<mail.s.example>",
+    ),
+    (PolicySender, "550 5.1.1 bad helo: user unknown; proto=ESMTP helo=<mail.s.example>"),
+    (PolicySender, "550 5.1.1 user unknown; helo=<mail.s.example"),
+    // what is to be tried again, and when
+    (HardRecipient, "550 5.1.1 no such user: please check the recipient's address and try again"),
+    (HardRecipient, "550 5.1.1 User unknown. Check the spelling and try again."),
+    (
+        HardRecipient,
+        "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup. Try sending the message again.",
+    ),
+    (HardRecipient, "550 5.1.1 no such user. This is a permanent error, will not retry."),
+    (HardRecipient, "550 5.1.1 mail-eopbgr.outbound.mx.example said: user unknown"),
+    (Transient, "550 5.1.1 user unknown, try again"),
+    (Transient, "550 5.1.1 try again: user unknown"),
+    // what Gmail says in other languages
+    (
+        HardRecipient,
+        "Ihre Nachricht wurde nicht an jo@d.example zugestellt, weil die Adresse nicht gefunden wurde oder keine E-Mails empfangen kann.",
+    ),
+    (HardRecipient, "Adresse introuvable Votre message n'a pas été distribué à jo@d.example, car cette adresse est introuvable."),
+    (HardRecipient, "No se ha encontrado la dirección"),
     // a count of the unknown is about the sender, a word for a count beside one of them is not
     (Transient, "550 5.1.1 Maximum invalid recipients exceeded"),
     (Transient, "550 your unknown user rate is above our threshold"),
@@ -94,6 +122,13 @@ fn traps_are_seen_through() {
         .map(|(expected, text, verdict)| format!("{text:?}: {} by {}, expected {expected}", verdict.class, verdict.rule))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_route_that_fails_is_no_domain_that_is_gone() {
+    assert_eq!(class("550 5.4.4 [internal] no mx: lookup timeout"), Transient);
+    let verdict = Table::builtin().classify("550 5.4.4 unable to route");
+    assert!(verdict.class == HardDomain && verdict.confidence < 80, "{verdict:?}");
 }
 
 #[test]
@@ -132,7 +167,7 @@ fn only_the_head_is_read_and_a_hard_verdict_on_it_stays_grey() {
     let hops = "550 5.4.1 [2001:db8::1] said: Recipient address rejected: Access denied; ".repeat(200);
     assert!(hops.len() > HEAD_BYTES);
     let verdict = Table::builtin().classify(&hops);
-    assert_eq!((verdict.class, verdict.confidence), (HardRecipient, HEAD_ONLY_CONFIDENCE));
+    assert_eq!((verdict.class, verdict.confidence), (HardRecipient, IN_DOUBT));
     let far = format!("{}550 5.1.1 user unknown", "x ".repeat(HEAD_BYTES));
     assert_eq!(class(&far), Undetermined);
     let megabytes = "é".repeat(3 << 20);
