@@ -81,6 +81,9 @@ impl Address {
     }
 }
 
+/// The at sign and its wide forms.
+pub(crate) const AT_SIGNS: [char; 3] = ['@', '\u{ff20}', '\u{fe6b}'];
+
 /// Longest local part: several times what RFC 5321 allows, as some senders encode whole addresses in one.
 const LOCAL_BYTES: usize = 320;
 /// Longest domain (RFC 1035).
@@ -93,7 +96,7 @@ fn visible(text: &str) -> Cow<'_, str> {
     }
     let is_unseen =
         |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    let plain = |c: char| if matches!(c, '\u{ff20}' | '\u{fe6b}') { '@' } else { c };
+    let plain = |c: char| if AT_SIGNS.contains(&c) { '@' } else { c };
     let visible: String = text.chars().filter(|c| !is_unseen(*c)).map(plain).collect();
     Cow::Owned(visible.trim().to_owned())
 }

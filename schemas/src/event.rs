@@ -178,6 +178,24 @@ impl<'a> Event<'a> {
         recipient.or_else(|| self.identifier(Field::Email)).or_else(|| self.text(Field::EmailAddress))
     }
 
+    /// True if a mail went to more than one address: of which it failed, the event does not say.
+    pub fn went_to_several(&self) -> bool {
+        let Some(recipient) = self.text(Field::Recipient).filter(|_| self.object_type == "email") else { return false };
+        let of_event = Address::read(&recipient);
+        // Each at sign with what stands around it, up to the next ones.
+        let (mut from, mut previous) = (0, None);
+        for (at, sign) in recipient.match_indices(address::AT_SIGNS) {
+            if let Some(behind) = previous {
+                if Address::read(&recipient[from..at]).is_some_and(|address| of_event.as_ref() != Some(&address)) {
+                    return true;
+                }
+                from = behind;
+            }
+            previous = Some(at + sign.len());
+        }
+        false
+    }
+
     /// The e-mail address of the person: what the event says of them, else the one it is about.
     pub fn address_of_person(&self) -> Option<Address> {
         let read = |text: Option<Cow<'a, str>>| text.and_then(|text| Address::read(&text));
@@ -279,6 +297,29 @@ mod tests {
         let event = Event::read(b"{}").unwrap();
         assert_eq!(event.event_id, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
         assert_eq!(event.time, EventTime::Undated);
+    }
+
+    #[test]
+    fn a_mail_to_several_addresses_says_so() {
+        let several = |recipient: &str| {
+            Event::read(serde_json::json!({"object_type": "email", "data": {"recipient": recipient}}).to_string().as_bytes())
+                .unwrap()
+                .went_to_several()
+        };
+        for recipient in [
+            "a@d.example, b@d.example",
+            "b@d.example, a@d.example, a@d.example",
+            "a@d.example b@d.example",
+            "<a@d.example>;<b@e.example>",
+            "a\u{ff20}d.example,b@d.example",
+        ] {
+            assert!(several(recipient), "{recipient}");
+        }
+        for recipient in
+            ["a@d.example", "\"a@d.example\" <A@d.example>", "Lee, Ann <a@d.example>", "<@r.example:a@d.example>", "a@", "", "@@"]
+        {
+            assert!(!several(recipient), "{recipient}");
+        }
     }
 
     #[test]

@@ -38,8 +38,9 @@ impl Normaliser {
         Ok(event)
     }
 
-    /// What a failure text of an event means.
+    /// What a failure text of an event means. Where the mail went to several addresses, it is not certain whose failure this is.
     pub fn verdict(&self, event: &Event<'_>, text: &str) -> bounce::Verdict<'_> {
-        self.bounces.classify_for(&event.object_type, text)
+        let verdict = self.bounces.classify_for(&event.object_type, text);
+        if verdict.class.is_hard() && event.went_to_several() { verdict.in_doubt() } else { verdict }
     }
 }

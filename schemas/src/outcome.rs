@@ -41,6 +41,10 @@ impl Normaliser {
         let read = Read {
             // What stands where an address should is one, however it is written.
             unreadable: address.filter(|text| read_address.is_none() && is_meant_as_address(text)),
+            of_person: event
+                .identifier(Field::Email)
+                .filter(|text| read_address.as_ref().is_none_or(|address| address.as_str() != text))
+                .and_then(|text| Address::read(&text)),
             address: read_address,
             cio_id: event.cio_id().unwrap_or_default(),
             message_id: event.delivery_id().unwrap_or_default(),
@@ -121,13 +125,13 @@ impl Normaliser {
             _ => text,
         };
         let shown = self.shown(text);
-        let Some(address) = &read.address else { return shown };
-        let local = address.local().trim_matches('"');
-        let (before, behind) = shown.split_at(from(&shown));
-        match address::mask_word(behind, local).filter(|_| is_telling(local)) {
-            Some(behind) => Cow::Owned([before, &behind].concat()),
-            None => shown,
-        }
+        [&read.address, &read.of_person].into_iter().flatten().flat_map(names_in).fold(shown, |shown, name| {
+            let (before, behind) = shown.split_at(from(&shown));
+            match address::mask_word(behind, name).filter(|_| is_telling(name)) {
+                Some(behind) => Cow::Owned([before, &behind].concat()),
+                None => shown,
+            }
+        })
     }
 
     fn shown_json<'a>(&self, source: &'a str) -> Cow<'a, str> {
@@ -271,6 +275,8 @@ impl Normaliser {
 /// What the columns and the rest are both made with.
 struct Read<'a> {
     address: Option<Address>,
+    /// The person's, if it is another.
+    of_person: Option<Address>,
     /// What stands in the place of an address and cannot be read as one.
     unreadable: Option<Cow<'a, str>>,
     /// Empty if unknown; so is the next.
@@ -288,6 +294,12 @@ impl Read<'_> {
 /// True for what somebody may have written for an address: `jane @example.com`, `jane (at) example.com`.
 fn is_meant_as_address(text: &str) -> bool {
     text.contains('@') || [" at ", "(at)", "[at]"].iter().any(|at| text.to_ascii_lowercase().contains(at))
+}
+
+/// The local part of an address, and what it is a tagged form of: `jane` of `jane+news`.
+fn names_in(address: &Address) -> impl Iterator<Item = &str> {
+    let local = address.local().trim_matches('"');
+    [Some(local), local.split_once('+').map(|(base, _)| base)].into_iter().flatten()
 }
 
 /// Local parts that name nobody: roles, and what failure texts say of everybody.
@@ -355,7 +367,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::privacy;
+    use crate::{bounce, privacy};
 
     fn normaliser() -> Normaliser {
         Normaliser::new(privacy::for_tests())
@@ -464,6 +476,11 @@ mod tests {
         ] {
             assert_eq!(shown(address, text), text, "too short, or a word of every failure");
         }
+        assert_eq!(shown("leakjane+news@d.example", "550 <leakjane>, leakjane+news"), "550 <[address]>, [address]");
+        assert_eq!(shown("leakzoë@d.example", "550 LEAKZOË unknown"), "550 [address] unknown");
+        let forwarded = br#"{"event_id":"e","object_type":"email","metric":"bounced",
+            "data":{"recipient":"jane@d.example","identifiers":{"email":"leak.cust@d.example"},"failure_message":"550 <jane@d.example> leak.cust unknown"}}"#;
+        with(forwarded, |row| assert_eq!(row.unwrap().failure_message, "550 <[address]> [address] unknown"));
         let link = br#"{"event_id":"e","object_type":"email","metric":"clicked","data":{"recipient":"shop@d.example","href":"https://shop.b.example/?to=shop"}}"#;
         with(link, |row| assert_eq!(row.unwrap().href, "https://shop.b.example/?to=[address]"));
         let plain = Normaliser { privacy: privacy::plain_for_tests(), ..normaliser() };
@@ -471,6 +488,18 @@ mod tests {
         let received = Received::default();
         let row = plain.outcome(body, &received, &Position { topic: "t", partition: 0, offset: 0 }, 0).unwrap();
         assert_eq!(row.failure_message, "no jane");
+    }
+
+    #[test]
+    fn a_bounce_of_one_of_two_recipients_is_not_certain_of_either() {
+        let confidence = |recipient: &str| {
+            let body = format!(
+                r#"{{"event_id":"e","object_type":"email","metric":"bounced","data":{{"recipient":"{recipient}","failure_message":"550 5.1.1 User unknown"}}}}"#
+            );
+            with(body.as_bytes(), |row| row.map(|row| (row.bounce_class, row.bounce_confidence)).unwrap())
+        };
+        assert_eq!(confidence("a@d.example"), ("hard_recipient", 95));
+        assert_eq!(confidence("a@d.example, b@d.example"), ("hard_recipient", bounce::IN_DOUBT));
     }
 
     #[test]

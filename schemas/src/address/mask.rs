@@ -99,16 +99,29 @@ pub fn mask_json(source: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// Replaces a word by [`MASK`] wherever it stands whole, in either case of ASCII letters. Nothing if it stands nowhere.
+/// Replaces a word in lower case by [`MASK`] wherever it stands whole, in either case of its letters. Nothing if it stands nowhere.
 pub(crate) fn mask_word(text: &str, word: &str) -> Option<String> {
     let first = word.as_bytes().first()?;
+    if word.is_ascii() {
+        let places = memchr2_iter(*first, first.to_ascii_uppercase(), text.as_bytes());
+        let is_it = |found: &str| found.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
+        return mask_words(text, places, |found| is_it(found).then_some(word.len()));
+    }
+    // No ASCII letter is another's capital.
+    if text.is_ascii() {
+        return None;
+    }
+    mask_words(text, text.char_indices().map(|(at, _)| at), |found| len_in_any_case(found, word))
+}
+
+/// Replaces the words that begin at some of `places`, as long as `len_of` finds them there.
+fn mask_words(text: &str, places: impl Iterator<Item = usize>, len_of: impl Fn(&str) -> Option<usize>) -> Option<String> {
     let mut masked = String::new();
     let mut copied = 0;
-    for at in memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text.as_bytes()) {
-        let end = at + word.len();
+    for at in places {
         let begins = at >= copied && !text[..at].ends_with(char::is_alphanumeric);
-        let is_it = || text.get(at..end).is_some_and(|found| found.eq_ignore_ascii_case(word));
-        if begins && is_it() && !text[end..].starts_with(char::is_alphanumeric) {
+        let Some(end) = begins.then(|| len_of(&text[at..])).flatten().map(|len| at + len) else { continue };
+        if !text[end..].starts_with(char::is_alphanumeric) {
             masked.push_str(&text[copied..at]);
             masked.push_str(MASK);
             copied = end;
@@ -119,6 +132,20 @@ pub(crate) fn mask_word(text: &str, word: &str) -> Option<String> {
     }
     masked.push_str(&text[copied..]);
     Some(masked)
+}
+
+/// How much of a text is the word it begins with, letter case aside.
+fn len_in_any_case(text: &str, word: &str) -> Option<usize> {
+    let mut wanted = word.chars();
+    for (at, c) in text.char_indices() {
+        if wanted.as_str().is_empty() {
+            return Some(at);
+        }
+        if !c.to_lowercase().all(|c| wanted.next() == Some(c)) {
+            return None;
+        }
+    }
+    wanted.as_str().is_empty().then_some(text.len())
 }
 
 /// Where the text ends whose opening quote stands at `open`, and whether it has escapes.
@@ -582,6 +609,12 @@ mod tests {
             assert_eq!(mask_word(text, "jane.doe"), None, "{text}");
         }
         assert_eq!(mask_word("any text", ""), None);
+        for (text, expected) in [("User ZOË.leak: no", "User [address]: no"), ("ZoË.Leak", "[address]"), ("<zoë.LEAK>", "<[address]>")] {
+            assert_eq!(mask_word(text, "zoë.leak").as_deref(), Some(expected));
+        }
+        for text in ["ZOË.LEAKS", "Ézoë.leak", "zoe.leak", "zoë.lea", "é"] {
+            assert_eq!(mask_word(text, "zoë.leak"), None, "{text}");
+        }
     }
 
     #[test]
