@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use aftersend_pipeline::telemetry;
 use aftersend_schemas::bounce::CHANNELS;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser as _};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// What happens after you press send: Customer.io's reporting webhooks, kept in Kafka, turned into a deliverability score per customer, stored in
@@ -13,7 +13,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(name = "aftersend", version, max_term_width = 120)]
 pub struct Args {
     /// Configuration file (TOML). Every key can be overridden by AFTERSEND__SECTION__KEY
-    #[arg(long, short, global = true, env = "AFTERSEND_CONFIG", value_name = "FILE")]
+    // An empty one is no file: who reads it says so, with the exit code of a bad configuration.
+    #[arg(long, short, global = true, env = "AFTERSEND_CONFIG", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub config: Option<PathBuf>,
     /// How log lines look; AFTERSEND_LOG filters them (info, debug, aftersend_ingest=debug,...)
     #[arg(long, global = true, env = "AFTERSEND_LOG_FORMAT", default_value = "text")]
@@ -242,4 +243,18 @@ pub struct DemoOptions {
     /// ClickHouse to use
     #[arg(long, env = "CLICKHOUSE_URL", default_value = "http://127.0.0.1:8123")]
     pub clickhouse: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use aftersend_pipeline::config::Config;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_name_of_a_file_is_a_bad_configuration_and_no_bad_command() {
+        let args = Args::try_parse_from(["aftersend", "--config", "", "classify"]).unwrap();
+        let said = Config::load(args.config.as_deref()).unwrap_err().to_string();
+        assert!(said.starts_with("cannot read \"\": ") && said.contains("AFTERSEND_CONFIG"), "{said}");
+    }
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, Write as _};
 
 use aftersend_schemas::bounce::{Table, VerdictLine};
+use aftersend_schemas::json;
 use anyhow::bail;
 
 use crate::args::ClassifyOptions;
@@ -23,7 +24,7 @@ pub fn run(options: &ClassifyOptions, table: &Table) -> anyhow::Result<()> {
         let written = if !options.json {
             let verdict = verdict(line);
             writeln!(out, "{:<16} {:<28} {:.2}", verdict.class.as_str(), verdict.rule, f64::from(verdict.confidence) / 100.0)
-        } else if let Ok(text) = serde_json::from_str::<String>(line) {
+        } else if let Some(text) = json::text_of(line) {
             writeln!(out, "{}", serde_json::to_string(&VerdictLine::from(verdict(&text)))?)
         } else {
             unreadable += 1;

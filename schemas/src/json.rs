@@ -160,6 +160,12 @@ fn unescape(literal: &str) -> Option<String> {
     Some(String::from_utf8(bytes.into_vec()).unwrap_or_else(|error| with_replacements(error.as_bytes())))
 }
 
+/// The content of a document that is one text, read as [`Value::string`] does. Nothing for any other.
+pub fn text_of(document: &str) -> Option<String> {
+    let literal = document.trim();
+    if literal.starts_with('"') { unescape(literal) } else { None }
+}
+
 /// Texts in which nothing but lone surrogates is amiss, of three bytes each: one U+FFFD for each.
 fn with_replacements(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -573,6 +579,17 @@ mod tests {
         assert_eq!(value("a").integer(), Some(2), "the last of a repeated name counts");
         assert!(value("l").text().unwrap().starts_with('\u{fffd}'), "a lone surrogate is shown as such");
         assert_eq!(unescape(r#""a\ud800b\udc00\udbffc""#).as_deref(), Some("a\u{fffd}b\u{fffd}\u{fffd}c"), "each as one");
+    }
+
+    #[test]
+    fn a_document_that_is_one_text_is_read_whatever_its_escapes() {
+        for (document, text) in [(r#""a""#, "a"), (r#" "bad\ud800" "#, "bad\u{fffd}"), (r#""\ud83d\ude00\n""#, "\u{1f600}\n"), ("\"\"", "")]
+        {
+            assert_eq!(text_of(document).as_deref(), Some(text));
+        }
+        for other in ["", "5", "[97]", "null", r#""a"#, r#""a" "b""#] {
+            assert_eq!(text_of(other), None, "{other}");
+        }
     }
 
     #[test]

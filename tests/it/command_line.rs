@@ -36,7 +36,7 @@ fn classify_reads_texts_and_json_strings() -> anyhow::Result<()> {
     let text = run(&["classify"], "550 5.1.1 User unknown\n452 4.2.2 over quota\n")?;
     let classes: Vec<_> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(classes, ["hard_recipient", "mailbox_full"]);
-    let json = run(&["classify", "--json"], "\"550 5.1.1 User\\nunknown\"\n")?;
+    let json = run(&["classify", "--json"], "\"550 5.1.1 User\\nunknown\\ud800\"\n")?;
     let verdict: serde_json::Value = serde_json::from_str(&json)?;
     assert_eq!(verdict["class"], "hard_recipient");
     let mixed = run(&["classify", "--json"], "5\n\n\"452 4.2.2 over quota\"\n")?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}; give the file with --config or AFTERSEND_CONFIG", path = path.display())]
+    #[error("cannot read {path:?}: {source}; give the file with --config or AFTERSEND_CONFIG")]
     Unreadable {
         /// Path as given.
         path: PathBuf,
