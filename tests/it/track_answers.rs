@@ -5,7 +5,7 @@ use std::time::Duration;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::profile::{Cause, ProfileRecord, Verdict};
 use aftersend_schemas::track_call::{Call, Phase, TrackCall};
-use aftersend_tests::{Service, Setup, eventually, read_topic};
+use aftersend_tests::{Service, Setup, SlowBroker, eventually, kafka_brokers, read_topic};
 use anyhow::ensure;
 use serde_json::json;
 
@@ -124,5 +124,40 @@ async fn an_address_where_nobody_answers_like_the_api_stops_the_calls_and_loses_
     .await?;
     let log = setup.process(Service::Track)?.log();
     assert!(log.contains("the track API asks for a pause, or does not answer"), "{log}");
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_profile_frees_that_could_not_be_fetched_yet_is_not_suppressed() -> anyhow::Result<()> {
+    let mut setup = Setup::tracking("", "[policy]\nhold_hard_bounce = \"3s\"\nhold_complaint = \"3s\"\n").await?;
+    let profiles = Profiles::new(&setup)?;
+    let broker = SlowBroker::start(&kafka_brokers()?, "aftersend-sink-track-test").await?;
+    setup.launch_with(Service::Track, &[("AFTERSEND__KAFKA__BROKERS", &broker.address().to_string())])?;
+    setup.ready(Service::Track).await?;
+    let now = unix_millis();
+    let people = [("bounced", Cause::HardBounce), ("complained", Cause::Complaint)];
+    for (id, cause) in people {
+        profiles.write(&[profile(id, 1, Some(Verdict { cause, at: now / 1000, received_at: now }))]).await?;
+        is_known(&setup, id, 1).await?;
+    }
+    broker.stall(true);
+    for (id, _) in people {
+        profiles.write(&[profile(id, 2, None)]).await?;
+    }
+    // Long after it was due.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    ensure!(setup.track_api.asked().iter().all(|asked| asked.call != "suppress"), "somebody was suppressed");
+    broker.stall(false);
+    for (id, _) in people {
+        is_known(&setup, id, 2).await?;
+    }
+    profiles.write(&[profile("bounced", 3, Some(Verdict { cause: Cause::HardBounce, at: now / 1000, received_at: now }))]).await?;
+    eventually(Duration::from_secs(20), async || {
+        let suppressed: Vec<_> =
+            setup.track_api.asked().into_iter().filter(|asked| asked.call == "suppress").map(|asked| asked.person).collect();
+        ensure!(suppressed == ["bounced"], "{suppressed:?}");
+        Ok(())
+    })
+    .await?;
     setup.finish().await
 }

@@ -8,6 +8,7 @@ mod ports;
 mod process;
 mod proxy;
 mod setup;
+mod slow_broker;
 mod topic;
 mod wire;
 
@@ -18,6 +19,7 @@ pub use ports::free_address;
 pub use process::{Process, binary, profile_directory, repository};
 pub use proxy::Proxy;
 pub use setup::{SIGNING_KEY, Service, Setup, kafka_brokers};
+pub use slow_broker::SlowBroker;
 pub use topic::{open_transactions, read_topic};
 pub use wire::{Answer, Wire, signed, signed_head};
 

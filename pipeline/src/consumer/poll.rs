@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Message, TopicPartitionList};
+use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::context::Context;
 use super::{Handle, Notice, Reader};
+use crate::offsets::NextOffset;
 use crate::telemetry::ConsumerMetrics;
 
 /// A chunk is handed on at this many records or bytes, or when nothing more is at hand.
@@ -63,7 +64,9 @@ pub(super) fn run<R: Reader>(
                 bytes += R::size(&item);
                 chunk.push(item);
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => chunk.extend(reader.end(partition)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                chunk.extend(reader.end_at(partition, |topic| position(consumer, topic, partition)));
+            }
             Some(Err(error)) if is_fatal(consumer, &error) => {
                 let error = consumer.client().fatal_error().map_or(error, |(code, reason)| {
                     tracing::error!(%code, reason, "the consumer cannot go on");
@@ -98,6 +101,15 @@ pub(super) fn run<R: Reader>(
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+/// How far a partition has been handed over by polling, what ended transactions included.
+fn position<T: Send + 'static>(consumer: &BaseConsumer<Context<T>>, topic: &str, partition: i32) -> Option<NextOffset> {
+    let positions = consumer.position().ok()?;
+    match positions.find_partition(topic, partition)?.offset() {
+        Offset::Offset(next) => Some(NextOffset(next)),
+        _ => None,
     }
 }
 

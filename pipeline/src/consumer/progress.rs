@@ -24,7 +24,16 @@ pub struct Progress {
 impl Progress {
     /// A client of its own, which never joins the group.
     pub fn new(config: &Config, name: &str, group: &str, topic: &str) -> KafkaResult<Self> {
-        let mut client = alone_config(config, "read_committed", name);
+        Self::isolated(config, "read_committed", name, group, topic)
+    }
+
+    /// The same, for a topic written in transactions: its end is behind what stands in open ones, too.
+    pub fn uncommitted(config: &Config, name: &str, group: &str, topic: &str) -> KafkaResult<Self> {
+        Self::isolated(config, "read_uncommitted", name, group, topic)
+    }
+
+    fn isolated(config: &Config, isolation: &str, name: &str, group: &str, topic: &str) -> KafkaResult<Self> {
+        let mut client = alone_config(config, isolation, name);
         // Nobody polls it between two questions, which may be days apart: what it told of itself would pile up.
         client.set("group.id", group).set("statistics.interval.ms", "0");
         let consumer = Mutex::new(Some(watched(config, &client)?));

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use rdkafka::message::BorrowedMessage;
 
+use crate::offsets::NextOffset;
 use crate::record::Record;
 
 /// Makes of messages what a service works with, on the polling thread.
@@ -21,6 +22,12 @@ pub trait Reader: Send + 'static {
     /// Everything there is of a partition has been read, for now. The client does not say of which topic.
     fn end(&mut self, _partition: i32) -> Option<Self::Item> {
         None
+    }
+
+    /// The same, for who has to know which end that was. `position` tells how far a topic has been read there: behind the last record and what ended its
+    /// transaction; nothing while nothing has been read.
+    fn end_at(&mut self, partition: i32, _position: impl Fn(&str) -> Option<NextOffset>) -> Option<Self::Item> {
+        self.end(partition)
     }
 
     /// False for what [`Reader::end`] gave: it is counted nowhere.

@@ -19,8 +19,6 @@ pub(super) type PersonKey = (i32, Arc<str>);
 const LATER: i64 = i64::MAX;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// Clocks of those who write profiles may be this far ahead of ours, in milliseconds.
-const SKEW_MS: i64 = 1_000;
 
 /// Somebody with something to do.
 pub(super) struct Open {
@@ -37,9 +35,9 @@ pub(super) struct Open {
     pub(super) wants_call: bool,
     /// The next call goes in no batch: one that held it was refused.
     pub(super) alone: bool,
-    /// When something irreversible became due: how often everything had been read by then, and the time (Unix milliseconds).
-    fence: Option<(u64, i64)>,
-    /// The same, before the processor was asked (Unix milliseconds).
+    /// What has to be read before something irreversible.
+    fence: Option<Fence>,
+    /// When that became due, before the processor was asked (Unix milliseconds).
     became_due: Option<i64>,
     /// When the brake was asked, if it said yes.
     pub(super) admitted: Option<Instant>,
@@ -64,18 +62,27 @@ pub(super) struct Intent {
     pub(super) digest: u64,
 }
 
+/// What has to be read of a partition.
+#[derive(Clone, Copy)]
+enum Fence {
+    /// What was there at this time: where that ends is not known yet.
+    Since(Instant),
+    /// Everything before this offset.
+    Until(i64),
+}
+
 /// What was read of a partition.
 #[derive(Default)]
 struct Place {
     prefix: Prefix,
     /// Everything there was when we began has been read.
     caught_up: bool,
-    /// Everything there is has been read, as far as the client knows.
-    at_end: bool,
-    /// How often that was so.
-    ends: u64,
-    /// Time of the last record, Unix milliseconds.
-    last_at: i64,
+    /// Everything before this offset has been read.
+    next: i64,
+    /// Where it ended according to the broker, and before that was asked.
+    end: Option<(Instant, i64)>,
+    /// Somebody waits to hear where it ends.
+    is_asked: bool,
 }
 
 /// Everything this replica holds. No I/O.
@@ -108,11 +115,10 @@ impl People {
     }
 
     /// A profile came. A person's older one is not looked at any more.
-    pub(super) fn profile(&mut self, partition: i32, offset: i64, at: i64, mut profile: ProfileRecord, now: i64) {
+    pub(super) fn profile(&mut self, partition: i32, offset: i64, mut profile: ProfileRecord, now: i64) {
         let Some(place) = self.places.get_mut(&partition) else { return };
         place.prefix.start(offset);
-        place.at_end = false;
-        place.last_at = at;
+        place.next = offset + 1;
         profile.state = Vec::new();
         let key: PersonKey = (partition, profile.person.to_string().into());
         match self.open.get_mut(&key) {
@@ -168,14 +174,16 @@ impl People {
         if let Some(place) = self.places.get_mut(&partition) {
             place.prefix.start(offset);
             place.prefix.finish(offset);
+            place.next = offset + 1;
         }
     }
 
-    /// Everything there is of a partition has been read. True for the first time.
-    pub(super) fn ended(&mut self, partition: i32) -> bool {
+    /// Everything there is of a partition has been read, as far as the client knows: up to `next`, if it has read anything. True for the first time.
+    pub(super) fn ended(&mut self, partition: i32, next: Option<NextOffset>) -> bool {
         self.places.get_mut(&partition).is_some_and(|place| {
-            place.at_end = true;
-            place.ends += 1;
+            if let Some(NextOffset(next)) = next {
+                place.next = next;
+            }
             !std::mem::replace(&mut place.caught_up, true)
         })
     }
@@ -183,14 +191,7 @@ impl People {
     /// A partition is read from its beginning again.
     pub(super) fn reads_again(&mut self, partition: i32) {
         if let Some(place) = self.places.get_mut(&partition) {
-            (place.caught_up, place.at_end) = (false, false);
-        }
-    }
-
-    /// Nothing more is read for now.
-    pub(super) fn paused(&mut self) {
-        for place in self.places.values_mut() {
-            place.at_end = false;
+            (place.caught_up, place.next) = (false, 0);
         }
     }
 
@@ -205,10 +206,31 @@ impl People {
     }
 
     /// True once everything has been read that was there when this was first asked about a person as they are now.
-    pub(super) fn is_past_fence(&mut self, key: &PersonKey, now: i64) -> bool {
-        let (Some(place), Some(open)) = (self.places.get(&key.0), self.open.get_mut(key)) else { return false };
-        let (ends, since) = *open.fence.get_or_insert((place.ends, now));
-        place.at_end || place.ends > ends || (place.caught_up && place.last_at >= since + SKEW_MS)
+    /// How far that was only the broker knows: a client that fetches slowly takes an old end for the end.
+    pub(super) fn is_past_fence(&mut self, key: &PersonKey, now: Instant) -> bool {
+        let (Some(place), Some(open)) = (self.places.get_mut(&key.0), self.open.get_mut(key)) else { return false };
+        let fence = open.fence.get_or_insert(Fence::Since(now));
+        if let (Fence::Since(since), Some((at, end))) = (*fence, place.end)
+            && at >= since
+        {
+            *fence = Fence::Until(end);
+        }
+        place.is_asked |= matches!(fence, Fence::Since(_));
+        matches!(*fence, Fence::Until(end) if place.next >= end)
+    }
+
+    /// The partitions of which somebody waits to hear where they end.
+    pub(super) fn without_end(&self) -> Vec<i32> {
+        self.places.iter().filter(|(_, place)| place.is_asked).map(|(partition, _)| *partition).collect()
+    }
+
+    /// Where partitions ended when the broker was asked, at `asked` or later.
+    pub(super) fn found_ends(&mut self, asked: Instant, ends: &[(i32, i64)]) {
+        for (partition, end) in ends {
+            if let Some(place) = self.places.get_mut(partition) {
+                (place.end, place.is_asked) = (Some((asked, *end)), false);
+            }
+        }
     }
 
     /// Somebody to look at for the first time.
@@ -389,30 +411,45 @@ mod tests {
     fn nothing_irreversible_is_done_before_all_is_read_that_was_there_when_it_became_due() {
         let mut people = People::default();
         people.assign(0);
-        let mut offset = 0;
-        let mut comes = |people: &mut People, id: &str, at: i64| {
+        let comes = |people: &mut People, offset: i64, id: &str| {
             let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: id.into() };
-            people.profile(0, offset, at, profile(person.clone(), None), NOW);
-            offset += 1;
+            people.profile(0, offset, profile(person.clone(), None), NOW);
             (0, person.to_string().into())
         };
-        let a: PersonKey = comes(&mut people, "a", NOW);
-        assert!(!people.is_past_fence(&a, NOW), "more may be there");
-        assert!(people.ended(0));
-        assert!(people.is_past_fence(&a, NOW));
-        let b = comes(&mut people, "b", NOW);
-        assert!(people.is_past_fence(&a, NOW), "the end was reached since");
-        assert!(!people.is_past_fence(&b, NOW), "and not since this one was asked about");
-        comes(&mut people, "c", NOW + SKEW_MS - 1);
-        assert!(!people.is_past_fence(&b, NOW), "a clock may be ahead");
-        comes(&mut people, "c", NOW + SKEW_MS);
-        assert!(people.is_past_fence(&b, NOW));
-        comes(&mut people, "b", NOW);
-        assert!(!people.is_past_fence(&b, NOW + 1), "a newer profile is asked about anew");
-        people.ended(0);
-        comes(&mut people, "c", NOW);
-        assert!(people.is_past_fence(&b, NOW + 1));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let a: PersonKey = comes(&mut people, 0, "a");
+        // The record's transaction ends in offset 1.
+        assert!(people.ended(0, Some(NextOffset(2))));
+        assert!(people.without_end().is_empty(), "nobody asks");
+        assert!(!people.is_past_fence(&a, at(1)), "more may be there than the client has seen");
+        assert_eq!(people.without_end(), [0]);
+        people.found_ends(at(0), &[(0, 2)]);
+        assert!(!people.is_past_fence(&a, at(2)), "of before it became due");
+        people.found_ends(at(1), &[(0, 4)]);
+        assert!(people.without_end().is_empty());
+        assert!(!people.is_past_fence(&a, at(2)), "an end that was reached once is not the end for ever");
+        people.found_ends(at(3), &[(0, 9)]);
+        comes(&mut people, 2, "b");
+        assert!(!people.is_past_fence(&a, at(4)), "what ends the transaction stands behind the record");
+        people.ended(0, Some(NextOffset(4)));
+        assert!(people.is_past_fence(&a, at(4)), "what came after it became due is not waited for");
+        let b = comes(&mut people, 4, "b");
+        assert!(people.is_past_fence(&a, at(4)));
+        assert!(!people.is_past_fence(&b, at(4)) && people.without_end() == [0], "this one became due later");
+        people.found_ends(at(4), &[(0, 6)]);
+        comes(&mut people, 6, "c");
+        assert!(people.is_past_fence(&b, at(5)));
+        comes(&mut people, 7, "b");
+        assert!(!people.is_past_fence(&b, at(5)), "a newer profile is asked about anew");
+        people.found_ends(at(5), &[(0, 8)]);
+        assert!(people.is_past_fence(&b, at(5)));
         people.answered(&b, true);
-        assert!(!people.is_past_fence(&b, NOW + 2), "what follows is asked about anew");
+        assert!(!people.is_past_fence(&b, at(6)), "what follows is asked about anew");
+        people.found_ends(at(6), &[(0, 8)]);
+        assert!(people.is_past_fence(&b, at(6)));
+        people.reads_again(0);
+        comes(&mut people, 0, "a");
+        assert!(!people.is_past_fence(&b, at(6)), "what is read again from its beginning has not been read");
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
 use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Progress, Reader, Tail};
 use aftersend_pipeline::kafka::{DeadLetterQueue, producer};
+use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::store::{Checkpoint, Ready, Restorer};
 use aftersend_pipeline::unix_millis;
@@ -21,7 +22,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rand::Rng as _;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
@@ -64,8 +65,8 @@ const FENCE_MS: i64 = 20;
 /// What the polling thread hands over.
 enum Input {
     Profile(Record),
-    /// Everything there is of a partition has been read, for now.
-    End(Arc<str>, i32),
+    /// Everything there is of a partition has been read, for now; up to where.
+    End(Arc<str>, i32, Option<NextOffset>),
 }
 
 struct ProfileReader {
@@ -81,8 +82,8 @@ impl Reader for ProfileReader {
         Input::Profile(Record::copy(message, topic.clone()))
     }
 
-    fn end(&mut self, partition: i32) -> Option<Input> {
-        Some(Input::End(self.topic.clone(), partition))
+    fn end_at(&mut self, partition: i32, position: impl Fn(&str) -> Option<NextOffset>) -> Option<Input> {
+        Some(Input::End(self.topic.clone(), partition, position(&self.topic)))
     }
 
     fn is_record(item: &Input) -> bool {
@@ -92,7 +93,7 @@ impl Reader for ProfileReader {
     fn place(item: &Input) -> (&str, i32) {
         match item {
             Input::Profile(record) => (&record.topic, record.partition),
-            Input::End(topic, partition) => (topic, *partition),
+            Input::End(topic, partition, _) => (topic, *partition),
         }
     }
 
@@ -102,6 +103,13 @@ impl Reader for ProfileReader {
             Input::End(..) => 0,
         }
     }
+}
+
+/// Where partitions of `profiles` end.
+struct Ends {
+    /// Before the broker was asked.
+    asked: Instant,
+    offsets: Vec<(i32, i64)>,
 }
 
 /// A question to the brake.
@@ -138,6 +146,9 @@ pub(super) struct Session {
     processor: Arc<Progress>,
     /// One at a time.
     surveys: FuturesUnordered<BoxFuture<'static, Option<Survey>>>,
+    profiles: Arc<Progress>,
+    /// One question at a time.
+    ends: FuturesUnordered<BoxFuture<'static, Option<Ends>>>,
     /// By workspace; empty but while people are looked at.
     batches: HashMap<String, Batch>,
     calls: Calls,
@@ -189,6 +200,8 @@ impl Session {
             arrivals: Arrivals::default(),
             processor: Arc::new(Progress::new(config, "sink-track-arrivals", &topics.processor_group(), &topics.raw())?),
             surveys: FuturesUnordered::new(),
+            profiles: Arc::new(Progress::uncommitted(config, "sink-track-ends", &group_name, &profiles_topic)?),
+            ends: FuturesUnordered::new(),
             batches: HashMap::new(),
             calls: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
@@ -253,6 +266,9 @@ impl Session {
                 },
                 // After the profiles that are at hand: one of them may be what the survey waited for.
                 Some(survey) = self.surveys.next() => self.surveyed(survey),
+                Some(ends) = self.ends.next() => if let Some(Ends { asked, offsets }) = ends {
+                    self.people.found_ends(asked, &offsets);
+                },
                 _ = commit.tick() => {
                     self.show_gates();
                     self.commit().await;
@@ -262,6 +278,7 @@ impl Session {
             }
             self.hold_back();
             self.survey();
+            self.find_ends();
         }
     }
 
@@ -296,6 +313,28 @@ impl Session {
                 "the processor is more than a minute behind: suppresses for hard bounces wait until it has read what had arrived"
             );
         }
+    }
+
+    /// Finds out where partitions end, if somebody waits to hear.
+    fn find_ends(&mut self) {
+        let partitions = self.people.without_end();
+        if !self.ends.is_empty() || partitions.is_empty() {
+            return;
+        }
+        let (profiles, asked) = (self.profiles.clone(), Instant::now());
+        let found = tokio::task::spawn_blocking(move || {
+            partitions.into_iter().map(|partition| Ok((partition, profiles.bounds(partition)?.1))).collect::<KafkaResult<Vec<_>>>()
+        });
+        self.ends.push(Box::pin(async move {
+            match found.await.unwrap_or(Err(KafkaError::Canceled)) {
+                Ok(offsets) => Some(Ends { asked, offsets }),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot tell yet whether all profiles have been read: suppresses wait");
+                    tokio::time::sleep(LONG_PAUSE).await;
+                    None
+                }
+            }
+        }));
     }
 
     /// Looks at whom there is to look at, and starts calls as far as there is room; how long nothing more happens by time alone.
@@ -395,7 +434,7 @@ impl Session {
                     self.people.wait(key.clone(), due);
                 } else if planned.call == Call::Suppress && !self.dry_run {
                     self.suppress(key, planned, ledger, now)?;
-                } else {
+                } else if planned.call == Call::Identify || self.dry_run || self.is_past_fence(key, now) {
                     self.call(key, planned, ledger)?;
                 }
             }
@@ -425,8 +464,7 @@ impl Session {
                 return Ok(());
             }
         }
-        if !self.people.is_past_fence(key, now) {
-            self.people.wait(key.clone(), now + FENCE_MS);
+        if !self.is_past_fence(key, now) {
             return Ok(());
         }
         if self.brakes.holds(&person.workspace, &verdict, now) {
@@ -458,6 +496,15 @@ impl Session {
             }
         }));
         Ok(())
+    }
+
+    /// True once all profiles have been read that were there. Until then the person waits.
+    fn is_past_fence(&mut self, key: &PersonKey, now: i64) -> bool {
+        let is_past = self.people.is_past_fence(key, Instant::now());
+        if !is_past {
+            self.people.wait(key.clone(), now + FENCE_MS);
+        }
+        is_past
     }
 
     /// Nothing is done to this person until the brake is released: then everything is read again.
@@ -722,9 +769,6 @@ impl Session {
             return;
         }
         self.full = full;
-        if full {
-            self.people.paused();
-        }
         let partitions: Vec<i32> = self.people.partitions().collect();
         for partition in partitions {
             let place = (self.profiles_topic.clone(), partition);
@@ -744,8 +788,8 @@ impl Session {
         for input in inputs {
             let record = match input {
                 Input::Profile(record) => record,
-                Input::End(_, partition) => {
-                    if self.people.ended(partition) {
+                Input::End(_, partition, next) => {
+                    if self.people.ended(partition, next) {
                         self.people.give_word(partition);
                     }
                     continue;
@@ -759,7 +803,7 @@ impl Session {
                 Ok(mut profile) => {
                     // An earlier configuration may have let it be written.
                     profile.address = profile.address.filter(|_| self.config.privacy.email == EmailPrivacy::Plain);
-                    self.people.profile(record.partition, record.offset, record.timestamp, profile, now);
+                    self.people.profile(record.partition, record.offset, profile, now);
                 }
                 Err(error @ DecodeError::TooNew { .. }) => return Err(TrackSinkError::TooNew(error)),
                 Err(error) => {
