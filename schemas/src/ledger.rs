@@ -117,7 +117,7 @@ pub struct LedgerRecord {
     pub answered_at: i64,
     /// The newest profile that was acted on: an older one, read again, asks for nothing.
     pub seen: Seen,
-    /// Unix milliseconds from which a `suppress` may have been sent; 0 for never. Until it is answered, nothing but that `suppress` is sent.
+    /// Unix milliseconds from which a `suppress` may have been sent; 0 for never. It stays after another call was answered in its place.
     pub suppress_sent_at: i64,
     /// Unix milliseconds at which `unsubscribed: true` was acknowledged; 0 for never. The webhook that this causes asks for nothing.
     pub unsubscribed_at: i64,
@@ -174,6 +174,11 @@ impl LedgerRecord {
             suppress_sent_at: 0,
             unsubscribed_at: 0,
         }
+    }
+
+    /// True while a `suppress` that may have been sent is the last that was: until something is answered, nothing but the same is sent.
+    pub fn awaits_suppress(&self) -> bool {
+        self.suppress_sent_at > self.answered_at
     }
 
     /// The record's value.

@@ -35,8 +35,7 @@ pub(super) async fn run(options: &TrackUnsuppressOptions, config: &Config) -> an
     if !ledger.as_ref().is_some_and(is_ours) && !force {
         bail!("the ledger does not know that we suppressed this customer; --force asks Customer.io all the same");
     }
-    let is_open = |ledger: &LedgerRecord| ledger.standing < Standing::Suppressed && ledger.suppress_sent_at > ledger.answered_at;
-    let is_open = ledger.as_ref().is_some_and(is_open);
+    let is_open = ledger.as_ref().is_some_and(LedgerRecord::awaits_suppress);
     let evidence = profile(config, &person, partition).await?.and_then(|(_, profile)| latest_evidence(&profile));
     let (topics, producer) = (Topics::new(&config.kafka.topic_prefix), producer(config, "operator")?);
     let (topic, key) = (topics.track_calls(), person.to_string());

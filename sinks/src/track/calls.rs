@@ -150,7 +150,7 @@ impl Caller {
 
     /// Writes down what will be done.
     async fn intend(&self, mut attempt: Attempt) -> Attempt {
-        if attempt.planned.call == Call::Suppress && attempt.ledger.suppress_sent_at == 0 {
+        if attempt.planned.call == Call::Suppress && !attempt.ledger.awaits_suppress() {
             // Whoever comes after a crash must know that this may have been sent.
             attempt.ledger.suppress_sent_at = unix_millis();
             self.write_ledger(attempt.key.0, &attempt.ledger).await;

@@ -171,8 +171,8 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
         None => (Reaction::Identify, rules.hold_complaint, "attributes"),
     };
     let suppress = verdict.filter(|_| reaction == Reaction::Suppress);
-    // A suppress that may have been sent is the last thing this person hears of us, unless it is no longer wanted.
-    if ledger.suppress_sent_at == 0 || suppress.is_none() {
+    // A suppress that waits for its answer is the last thing this person hears of us, unless it is no longer wanted.
+    if !ledger.awaits_suppress() || suppress.is_none() {
         let attributes = wanted(profile, &ruled.names);
         let is_wanted =
             ledger.standing < Standing::Unsubscribed || verdict.is_some_and(|it| is_wanted_again(it, profile, ledger, ruled, moment));

@@ -526,7 +526,7 @@ impl Session {
             Some(intent) if intent.digest == digest => (Some(intent.at), None),
             Some(intent) => (None, Some(intent.call)),
             // Of a process before this one.
-            None => (None, (call != Call::Suppress && ledger.suppress_sent_at > ledger.answered_at).then_some(Call::Suppress)),
+            None => (None, (call != Call::Suppress && ledger.awaits_suppress()).then_some(Call::Suppress)),
         };
         open.intent = Some(Intent { at: intended.unwrap_or_else(Instant::now), call, digest });
         let (profile, admitted, workspace) = (open.profile.clone(), open.admitted, open.profile.person.workspace.clone());

@@ -177,6 +177,15 @@ fn a_suppress_that_may_have_been_sent_is_repeated_and_nothing_else_is_sent() {
     alive.evaluation.verdict = None;
     alive.evaluation.grounds = worded("clicked");
     assert_eq!(run(&alive, &mut ledger, &rules, later), (vec![Call::Identify], Step::Done(Done::InStep)));
+    assert!(ledger.suppress_sent_at != 0, "what `track unsuppress` goes by");
+
+    // It bounces anew: what Customer.io knows is out of date.
+    let mut gone = hard("u-2").0;
+    gone.evaluation.grounds = worded("bounced again");
+    let again = later + MINUTE;
+    gone.evaluation.verdict = Some(Verdict { cause: Cause::HardBounce, at: again / 1000, received_at: again });
+    assert_eq!(run(&gone, &mut ledger, &rules, again), (vec![Call::Identify], Step::WaitUntil(again + 15 * MINUTE)));
+    assert_eq!(run(&gone, &mut ledger, &rules, again + 15 * MINUTE).0, [Call::Suppress]);
 }
 
 #[test]
