@@ -8,6 +8,8 @@ use crate::identity::Person;
 use crate::versioned::{DecodeError, Format};
 
 pub(crate) const FORMAT: Format = Format::new("ledger record", LedgerRecord::VERSION);
+/// How records are written of people whom we did not unsubscribe: as the release before did, byte for byte, so that it can read them.
+const WITHOUT_REASONS: Format = Format::new("ledger record", 2);
 
 /// What is written to a person, without the prefix, in the order of the documentation.
 pub const ATTRIBUTES: [&str; 22] = [
@@ -121,6 +123,17 @@ pub struct LedgerRecord {
     pub suppress_sent_at: i64,
     /// Unix milliseconds at which `unsubscribed: true` was acknowledged; 0 for never. The webhook that this causes asks for nothing.
     pub unsubscribed_at: i64,
+    /// For what that was; nothing for never, or by a release that did not remember.
+    pub unsubscribed_for: Option<Reasons>,
+}
+
+/// What was known of a person when they were unsubscribed: only what is more than that is a new reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reasons {
+    /// Complaints about distinct messages.
+    pub complaints: u32,
+    /// Unix seconds of the last hard bounce.
+    pub hard_bounced_at: Option<i64>,
 }
 
 /// Which profile.
@@ -158,9 +171,29 @@ impl From<LedgerRecordV1> for LedgerRecord {
     }
 }
 
+/// The second version.
+#[derive(Deserialize)]
+struct LedgerRecordV2 {
+    person: Person,
+    attributes: Attributes,
+    standing: Standing,
+    refused: Option<u64>,
+    answered_at: i64,
+    seen: Seen,
+    suppress_sent_at: i64,
+    unsubscribed_at: i64,
+}
+
+impl From<LedgerRecordV2> for LedgerRecord {
+    fn from(old: LedgerRecordV2) -> Self {
+        let LedgerRecordV2 { person, attributes, standing, refused, answered_at, seen, suppress_sent_at, unsubscribed_at } = old;
+        Self { person, attributes, standing, refused, answered_at, seen, suppress_sent_at, unsubscribed_at, unsubscribed_for: None }
+    }
+}
+
 impl LedgerRecord {
-    /// The version that this release writes, and the newest that it reads.
-    pub const VERSION: u8 = 2;
+    /// The newest version that this release writes and reads.
+    pub const VERSION: u8 = 3;
 
     /// A person of whom nothing has been acknowledged.
     pub fn new(person: Person) -> Self {
@@ -173,6 +206,7 @@ impl LedgerRecord {
             seen: Seen::default(),
             suppress_sent_at: 0,
             unsubscribed_at: 0,
+            unsubscribed_for: None,
         }
     }
 
@@ -183,7 +217,11 @@ impl LedgerRecord {
 
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
-        FORMAT.encode(self)
+        let Self { person, attributes, standing, refused, answered_at, seen, suppress_sent_at, unsubscribed_at, unsubscribed_for } = self;
+        match unsubscribed_for {
+            Some(_) => FORMAT.encode(self),
+            None => WITHOUT_REASONS.encode(&(person, attributes, standing, refused, answered_at, seen, suppress_sent_at, unsubscribed_at)),
+        }
     }
 
     /// Reads a value written by this or an earlier release.
@@ -191,7 +229,8 @@ impl LedgerRecord {
         let fields = FORMAT.open(bytes)?;
         match fields.version {
             1 => fields.read::<LedgerRecordV1>().map(Self::from),
-            2 => fields.read(),
+            2 => fields.read::<LedgerRecordV2>().map(Self::from),
+            3 => fields.read(),
             _ => Err(fields.malformed()),
         }
     }

@@ -62,6 +62,7 @@ impl Kept for ProfileRecord {
 impl Kept for LedgerRecord {
     const NAME: &'static str = "ledger";
     const VERSION: u32 = ledger::FORMAT.version as u32;
+    const OLDEST_WRITTEN: u32 = 2;
     fn encode(&self) -> Vec<u8> {
         self.encode()
     }
@@ -157,7 +158,7 @@ fn records_of_the_next_version_are_refused_with_both_versions_and_what_to_do() {
         format!("{record} of version {}: this release reads up to version {version}, upgrade it to go on", version + 1)
     };
     assert_eq!(refuses_the_next::<ProfileRecord>(), refused("profile", 3));
-    assert_eq!(refuses_the_next::<LedgerRecord>(), refused("ledger record", 2));
+    assert_eq!(refuses_the_next::<LedgerRecord>(), refused("ledger record", 3));
     assert_eq!(refuses_the_next::<TrackCall>(), refused("track call", 2));
     assert_eq!(refuses_the_next::<OperatorRecord>(), refused("operator record", 1));
 }

@@ -114,7 +114,7 @@ pub(super) fn difference(wanted: &Attributes, acknowledged: &Attributes, names: 
     Some(wanted.clone().into_iter().chain(gone().map(|name| (name.clone(), empty.clone()))).collect())
 }
 
-/// True if Customer.io has not been told of all complaints.
+/// True if Customer.io has not been told of all complaints: for whom a release before unsubscribed that remembered nothing else.
 pub(super) fn has_new_complaint(profile: &ProfileRecord, ledger: &LedgerRecord, names: &Names) -> bool {
     let known = names.theirs.get(COMPLAINT_COUNT).and_then(|name| ledger.attributes.get(name));
     matches!(known, Some(AttributeValue::Integer(known)) if *known < i64::from(profile.evaluation.facts.complaint_count))

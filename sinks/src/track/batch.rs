@@ -81,7 +81,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use aftersend_schemas::identity::{Namespace, Person};
-    use aftersend_schemas::ledger::{AttributeValue, LedgerRecord, Seen};
+    use aftersend_schemas::ledger::{AttributeValue, LedgerRecord, Reasons, Seen};
     use aftersend_schemas::profile::ProfileRecord;
 
     use super::super::plan::tests::profile;
@@ -90,7 +90,8 @@ mod tests {
     fn planned(whom: Identifier, call: Call, reason: &str) -> Planned {
         let attributes = BTreeMap::from([("a_reason".to_owned(), AttributeValue::Text(reason.to_owned()))]);
         let seen = Seen { as_of: 1_770_000_000, offset: 3, policy_version: 1 };
-        Planned { whom, call, attributes, rule: "attributes", digest: 1, seen }
+        let reasons = Reasons { complaints: 0, hard_bounced_at: None };
+        Planned { whom, call, attributes, rule: "attributes", digest: 1, seen, reasons }
     }
 
     fn of(call: Call, reason: &str) -> Planned {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aftersend_pipeline::config::{Config, Reaction, Rules};
-use aftersend_schemas::ledger::{AttributeValue, Attributes, LedgerRecord, Seen, Standing};
+use aftersend_schemas::ledger::{AttributeValue, Attributes, LedgerRecord, Reasons, Seen, Standing};
 use aftersend_schemas::profile::{Cause, EmailState, ProfileRecord, Verdict};
 use aftersend_schemas::track_call::Call;
 use xxhash_rust::xxh3::xxh3_64;
@@ -87,6 +87,8 @@ pub(super) struct Planned {
     pub(super) digest: u64,
     /// The profile that asks for it.
     pub(super) seen: Seen,
+    /// What stands in it against mail.
+    pub(super) reasons: Reasons,
 }
 
 /// The rules of one workspace, ready for use.
@@ -160,6 +162,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
         Err(Unaddressable::Unusable) => return Step::Done(Done::UnusableId),
     };
     let seen = seen(profile, offset);
+    let reasons = reasons(profile);
     if ledger.seen.is_after(seen) {
         return Step::Done(Done::Stale);
     }
@@ -174,8 +177,8 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
     // A suppress that waits for its answer is the last thing this person hears of us, unless it is no longer wanted.
     if !ledger.awaits_suppress() || suppress.is_none() {
         let attributes = wanted(profile, &ruled.names);
-        let is_wanted =
-            ledger.standing < Standing::Unsubscribed || verdict.is_some_and(|it| is_wanted_again(it, profile, ledger, ruled, moment));
+        let is_wanted = ledger.standing < Standing::Unsubscribed
+            || verdict.is_some_and(|verdict| is_wanted_again(verdict.cause, profile, ledger, ruled));
         let unsubscribe = reaction == Reaction::Unsubscribe && !is_doubtful(profile, verdict) && is_wanted;
         let echo = attributes::is_echo(profile, ledger);
         let sent = difference(&attributes, &ledger.attributes, &ruled.names, echo);
@@ -183,7 +186,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
             let call = if unsubscribe { Call::Unsubscribe } else { Call::Identify };
             let rule = if unsubscribe { rule } else { "attributes" };
             let digest = digest(call, &ruled.names.without_time(&attributes));
-            return unless_refused(ledger, Planned { whom, call, digest, attributes, rule, seen });
+            return unless_refused(ledger, Planned { whom, call, digest, attributes, rule, seen, reasons });
         }
     }
     let Some(verdict) = suppress else { return Step::Done(Done::InStep) };
@@ -203,17 +206,24 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
         return Step::WaitUntil(due);
     }
     let digest = digest(Call::Suppress, &BTreeMap::new());
-    unless_refused(ledger, Planned { whom, call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen })
+    unless_refused(ledger, Planned { whom, call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen, reasons })
 }
 
 /// True if a person whom we had unsubscribed has subscribed again, and given a new reason since.
-fn is_wanted_again(verdict: &Verdict, profile: &ProfileRecord, ledger: &LedgerRecord, ruled: &Ruled, moment: &Moment) -> bool {
-    let is_new = match verdict.cause {
-        // What is dated ahead would be new for as long as it is.
-        Cause::HardBounce => (ledger.unsubscribed_at + 1..=moment.now).contains(&verdict.at.saturating_mul(1_000)),
-        Cause::Complaint => attributes::has_new_complaint(profile, ledger, &ruled.names),
+fn is_wanted_again(cause: Cause, profile: &ProfileRecord, ledger: &LedgerRecord, ruled: &Ruled) -> bool {
+    let now = reasons(profile);
+    let is_new = match (cause, ledger.unsubscribed_for) {
+        (Cause::HardBounce, Some(known)) => now.hard_bounced_at > known.hard_bounced_at,
+        (Cause::Complaint, Some(known)) => now.complaints > known.complaints,
+        (Cause::HardBounce, None) => now.hard_bounced_at > Some(ledger.unsubscribed_at / 1_000),
+        (Cause::Complaint, None) => attributes::has_new_complaint(profile, ledger, &ruled.names),
     };
     ledger.unsubscribed_at != 0 && profile.evaluation.facts.unsubscribed_at.is_none() && is_new
+}
+
+fn reasons(profile: &ProfileRecord) -> Reasons {
+    let facts = &profile.evaluation.facts;
+    Reasons { complaints: facts.complaint_count, hard_bounced_at: facts.hard_bounced_at }
 }
 
 fn is_doubtful(profile: &ProfileRecord, verdict: Option<&Verdict>) -> bool {
@@ -231,7 +241,7 @@ pub(super) fn acknowledged(ledger: &mut LedgerRecord, planned: &Planned, now: i6
         Call::Unsubscribe => {
             ledger.attributes = planned.attributes.clone();
             ledger.standing = ledger.standing.max(Standing::Unsubscribed);
-            ledger.unsubscribed_at = now;
+            (ledger.unsubscribed_at, ledger.unsubscribed_for) = (now, Some(planned.reasons));
         }
         Call::Suppress => ledger.standing = Standing::Suppressed,
         Call::Unsuppress => *ledger = LedgerRecord::new(ledger.person.clone()),

@@ -171,11 +171,11 @@ fn a_record_of_a_newer_release_is_a_clear_stop() {
     let mut bench = Bench::new(false);
     let record = of("default", "u", 1);
     let mut newer = record.encode();
-    newer[0] += 1;
+    newer[0] = LedgerRecord::VERSION + 1;
     let error = bench.ledger.read(message(0, &record, Some(newer))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a record of track-ledger cannot be read: ledger record of version 3: this release reads up to version 2, upgrade it to go on"
+        "a record of track-ledger cannot be read: ledger record of version 4: this release reads up to version 3, upgrade it to go on"
     );
     assert_eq!(bench.stored_checkpoint(), None);
 }

@@ -245,26 +245,82 @@ fn our_own_unsubscribe_comes_back_and_causes_no_write_and_a_persons_own_is_mirro
     assert_eq!(run(&theirs, &mut LedgerRecord::new(person), &rules, RECEIVED).0, [Call::Identify], "never a write of `unsubscribed`");
 }
 
+/// Unsubscribed by us for a first bounce or complaint, and subscribed again.
+fn subscribed_again(cause: Cause, rules: &Ruled) -> (ProfileRecord, LedgerRecord) {
+    let mut profile = super::tests::profile(person(Namespace::Id, "u-1"), Some(cause));
+    let facts = &mut profile.evaluation.facts;
+    match cause {
+        Cause::HardBounce => facts.hard_bounced_at = Some(RECEIVED / 1000),
+        Cause::Complaint => facts.complaint_count = 1,
+    }
+    let mut ledger = LedgerRecord::new(profile.person.clone());
+    assert_eq!(run(&profile, &mut ledger, rules, RECEIVED).0, [Call::Unsubscribe]);
+    profile.as_of += 60;
+    profile.evaluation.grounds = worded("subscribed again");
+    assert_eq!(run(&profile, &mut ledger, rules, RECEIVED + MINUTE).0, [Call::Identify], "the reason is an old one");
+    profile.as_of += 60;
+    (profile, ledger)
+}
+
+const UNSUBSCRIBES: &str = "on_hard_bounce = \"unsubscribe\"\non_complaint = \"unsubscribe\"";
+
 #[test]
 fn whoever_subscribes_again_is_unsubscribed_again_for_a_new_reason_and_only_for_that() {
-    let rules = rules("on_hard_bounce = \"unsubscribe\"\non_complaint = \"unsubscribe\"");
+    let rules = rules(UNSUBSCRIBES);
     for cause in [Cause::HardBounce, Cause::Complaint] {
-        let mut profile = super::tests::profile(person(Namespace::Id, "u-1"), Some(cause));
-        profile.evaluation.facts.complaint_count = 1;
-        let mut ledger = LedgerRecord::new(profile.person.clone());
-        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED).0, [Call::Unsubscribe]);
-        profile.as_of += 60;
-        profile.evaluation.grounds = worded("subscribed again");
-        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + MINUTE).0, [Call::Identify], "the reason is an old one");
-        profile.as_of += 60;
-        profile.evaluation.facts.complaint_count = 2;
-        let verdict = profile.evaluation.verdict.as_mut().unwrap();
-        // Of complaints the first one stays the time.
-        if cause == Cause::HardBounce {
-            (verdict.at, verdict.received_at) = (RECEIVED / 1000 + 120, RECEIVED + 2 * MINUTE);
+        let (mut profile, mut ledger) = subscribed_again(cause, &rules);
+        // The verdict is that of the first one: nothing was delivered between.
+        let facts = &mut profile.evaluation.facts;
+        match cause {
+            Cause::HardBounce => facts.hard_bounced_at = Some(RECEIVED / 1000 + 120),
+            Cause::Complaint => facts.complaint_count = 2,
         }
         assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 2 * MINUTE).0, [Call::Unsubscribe], "{cause:?}");
         assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 3 * MINUTE).0, []);
+    }
+}
+
+#[test]
+fn a_bounce_that_is_dated_ahead_unsubscribes_at_once_and_once() {
+    let rules = rules(UNSUBSCRIBES);
+    let (mut profile, mut ledger) = subscribed_again(Cause::HardBounce, &rules);
+    profile.evaluation.facts.hard_bounced_at = Some(RECEIVED / 1000 + 122);
+    assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 2 * MINUTE).0, [Call::Unsubscribe]);
+    profile.as_of += 60;
+    profile.evaluation.grounds = worded("subscribed once more");
+    assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 2 * MINUTE).0, [Call::Identify]);
+}
+
+#[test]
+fn a_new_complaint_is_one_whatever_was_written_since_and_whatever_attributes_are_called() {
+    for names in ["", "attribute_names = { complaint_count = \"complaints\" }", "attribute_names = { complaint_count = \"\" }"] {
+        let text = format!("[policy]\n{UNSUBSCRIBES}\n[privacy]\nemail = \"drop\"\n[track]\n{names}\n");
+        let rules = Ruled::new(&Config::parse(&text, []).unwrap(), "default");
+        let (mut profile, mut ledger) = subscribed_again(Cause::Complaint, &rules);
+        profile.evaluation.facts.complaint_count = 2;
+        // Complained while unsubscribed by themselves: there is nothing to write but attributes.
+        profile.evaluation.facts.unsubscribed_at = Some(RECEIVED / 1000 + 86_400);
+        profile.evaluation.grounds = worded("complained again");
+        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 2 * MINUTE).0, [Call::Identify], "{names}");
+        profile.as_of += 60;
+        profile.evaluation.facts.unsubscribed_at = None;
+        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 3 * MINUTE).0, [Call::Unsubscribe], "{names}");
+    }
+}
+
+#[test]
+fn whom_a_release_unsubscribed_that_did_not_remember_for_what_is_judged_by_what_it_wrote() {
+    let rules = rules(UNSUBSCRIBES);
+    for cause in [Cause::HardBounce, Cause::Complaint] {
+        let (mut profile, mut ledger) = subscribed_again(cause, &rules);
+        ledger.unsubscribed_for = None;
+        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 2 * MINUTE).0, []);
+        let facts = &mut profile.evaluation.facts;
+        match cause {
+            Cause::HardBounce => facts.hard_bounced_at = Some(RECEIVED / 1000 + 1),
+            Cause::Complaint => facts.complaint_count = 2,
+        }
+        assert_eq!(run(&profile, &mut ledger, &rules, RECEIVED + 2 * MINUTE).0, [Call::Unsubscribe], "{cause:?}");
     }
 }
 
