@@ -113,7 +113,8 @@ pub struct LedgerRecord {
     pub attributes: Attributes,
     /// The strongest acknowledged standing.
     pub standing: Standing,
-    /// Digest of the last attributes or call that the API refused; the same is not tried again.
+    /// Digest of the last attributes or call that the API refused; the same is not tried again. Attributes that are acknowledged end a refusal of
+    /// attributes only.
     pub refused: Option<u64>,
     /// Unix milliseconds of the last answer.
     pub answered_at: i64,

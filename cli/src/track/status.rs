@@ -73,7 +73,7 @@ impl Status {
             None => writeln!(text, "Customer.io has acknowledged nothing"),
             Some(ledger) => {
                 let standing = if is_acknowledged(ledger) { ledger.standing.as_str() } else { "nothing acknowledged" };
-                let refused = if ledger.refused.is_some() { "; the last call was refused" } else { "" };
+                let refused = if ledger.refused.is_some() { "; a call was refused" } else { "" };
                 let sent = ledger.suppress_sent_at != 0 && ledger.standing < Standing::Suppressed;
                 let sent = if sent { "; a suppress may have been sent" } else { "" };
                 let answered = if ledger.answered_at == 0 { "none".into() } else { time(ledger.answered_at) };
@@ -188,7 +188,7 @@ mod tests {
         let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u-1".into() };
         let refused = LedgerRecord { refused: Some(1), answered_at: 1_770_000_000_000, ..LedgerRecord::new(person) };
         let refused = status(Some(refused), Outlook::HeldUntil(1_770_000_000_000), TrackMode::DryRun);
-        let expected = "default:id:u-1\nnothing acknowledged, last answer 2026-02-02T02:40:00Z; the last call was refused\n\
+        let expected = "default:id:u-1\nnothing acknowledged, last answer 2026-02-02T02:40:00Z; a call was refused\n\
                         next: suppress, held until 2026-02-02T02:40:00Z; a dry run: nothing is called\n";
         assert_eq!(refused.plain(), expected);
         assert_eq!(refused.json()["next"], json!({"call": "suppress", "held_until": 1_770_000_000_000_i64}));

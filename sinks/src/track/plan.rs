@@ -205,7 +205,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
     if moment.now < due {
         return Step::WaitUntil(due);
     }
-    let digest = digest(Call::Suppress, &BTreeMap::new());
+    let digest = digest_of_suppress();
     unless_refused(ledger, Planned { whom, call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen, reasons })
 }
 
@@ -246,7 +246,8 @@ pub(super) fn acknowledged(ledger: &mut LedgerRecord, planned: &Planned, now: i6
         Call::Suppress => ledger.standing = Standing::Suppressed,
         Call::Unsuppress => *ledger = LedgerRecord::new(ledger.person.clone()),
     }
-    ledger.refused = None;
+    // A refused suppress says the same again, whatever else was answered since.
+    ledger.refused = ledger.refused.filter(|refused| *refused == digest_of_suppress());
     ledger.seen = planned.seen;
     ledger.answered_at = now;
 }
@@ -259,6 +260,10 @@ pub(super) fn refused(ledger: &mut LedgerRecord, planned: &Planned, now: i64) {
         ledger.suppress_sent_at = 0;
     }
     ledger.answered_at = now;
+}
+
+fn digest_of_suppress() -> u64 {
+    digest(Call::Suppress, &BTreeMap::new())
 }
 
 /// Stable over releases, since it is kept in the ledger. The time of the evaluation is no part of it.

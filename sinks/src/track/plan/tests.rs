@@ -161,6 +161,18 @@ fn what_was_refused_is_not_tried_again_until_it_changes() {
 }
 
 #[test]
+fn a_refused_suppress_stays_refused_while_attributes_are_acknowledged() {
+    let (mut profile, mut ledger) = hard("u-1");
+    let (rules, later) = (rules(""), RECEIVED + 60 * MINUTE);
+    run(&profile, &mut ledger, &rules, RECEIVED);
+    let Step::Call(suppress) = next(&profile, 0, &ledger, &rules, &at(later)) else { unreachable!("a call is wanted") };
+    refused(&mut ledger, &suppress, later);
+    profile.evaluation.grounds = worded("another");
+    profile.as_of += 5;
+    assert_eq!(run(&profile, &mut ledger, &rules, later), (vec![Call::Identify], Step::Done(Done::Refused)));
+}
+
+#[test]
 fn a_suppress_that_may_have_been_sent_is_repeated_and_nothing_else_is_sent() {
     let (mut profile, mut ledger) = hard("u-1");
     let (rules, later) = (rules(""), RECEIVED + 60 * MINUTE);
