@@ -103,7 +103,8 @@ pub enum TrackCommand {
 /// Which customer.
 #[derive(Debug, clap::Args)]
 pub struct Customer {
-    /// The customer's id; Customer.io's own id as cio_...; who is known only by an address as email:ADDRESS, or email: and its hash
+    /// The customer's id; Customer.io's own id as cio_...; who is known only by an address as email:ADDRESS, or email: and its hash; or anybody's key as
+    /// these commands print it, workspace:namespace:id with the namespace id, cio or email
     #[arg(value_name = "CUSTOMER")]
     pub customer: String,
     /// Workspace, as configured
@@ -217,7 +218,7 @@ pub struct ClassifyOptions {
 /// `aftersend explain`
 #[derive(Debug, clap::Args)]
 pub struct ExplainOptions {
-    /// Which customer; also as workspace:namespace:id, the key of their profile, with the namespace id, cio or email
+    /// Which customer
     #[command(flatten)]
     pub customer: Customer,
     /// Judge as of this time instead of now, by all that is known today: RFC 3339, or Unix seconds

@@ -2,7 +2,7 @@
 
 use aftersend_pipeline::config::Config;
 use aftersend_schemas::address::Address;
-use aftersend_schemas::identity::{Person, Subject};
+use aftersend_schemas::identity::{Namespace, Person, Subject};
 use aftersend_schemas::topics::partition_of;
 use anyhow::{Context as _, bail};
 
@@ -21,9 +21,14 @@ pub(crate) struct Meant {
 impl Meant {
     /// Reads how the operator names them.
     pub(crate) fn by(Customer { customer, workspace }: &Customer, config: &Config) -> anyhow::Result<Self> {
+        let in_full = Person::parse(customer);
+        let workspace = in_full.as_ref().map_or(workspace, |person| &person.workspace);
         let workspaces = config.workspaces();
         if !workspaces.is_empty() && !workspaces.contains(workspace.as_str()) {
-            bail!("there is no workspace {workspace:?}: --workspace takes one of {}", Vec::from_iter(workspaces).join(", "));
+            bail!("there is no workspace {workspace:?}, only {}", Vec::from_iter(workspaces).join(", "));
+        }
+        if let Some(person) = &in_full {
+            return Self::in_full(person);
         }
         if matches!(customer.trim(), "" | "cio_" | "email:") {
             bail!(
@@ -46,6 +51,21 @@ impl Meant {
             (_, Some(id)) => (Subject::Cio(id.into()), None),
             _ => (Subject::Id(customer.into()), None),
         };
+        Self::of(&subject, workspace, address)
+    }
+
+    /// Named by the text that our commands and the keys of our topics name them by.
+    fn in_full(Person { workspace, namespace, id }: &Person) -> anyhow::Result<Self> {
+        let subject = match namespace {
+            Namespace::Id => Subject::Id(id.into()),
+            Namespace::Cio => Subject::Cio(id.into()),
+            Namespace::Email if id.contains('@') => bail!("a key holds no address: write email:{id} --workspace {workspace}"),
+            Namespace::Email => Subject::Email(id.clone()),
+        };
+        Self::of(&subject, workspace, None)
+    }
+
+    fn of(subject: &Subject<'_>, workspace: &str, address: Option<String>) -> anyhow::Result<Self> {
         let key = subject.key();
         let person = subject.person(workspace, &key).context("nobody is meant")?;
         Ok(Self { person, partition: partition_of(key.as_bytes()), address })
@@ -70,6 +90,10 @@ mod tests {
             ("cio_ab", "default:cio:ab", "cio_ab"),
             ("A@b.example", "default:id:A@b.example", "A@b.example"),
             ("email:7", "default:id:email:7", "email:7"),
+            ("default:id:u-1", "default:id:u-1", "u-1"),
+            ("shop:id:a:b", "shop:id:a:b", "a:b"),
+            ("shop:cio:ab", "shop:cio:ab", "cio_ab"),
+            (&format!("shop:email:{hash}"), &format!("shop:email:{hash}"), &format!("email:{hash}")),
             ("email:A@b.example", &format!("default:email:{hash}"), &format!("email:{hash}")),
             (&format!("email:{hash}"), &format!("default:email:{hash}"), &format!("email:{hash}")),
         ] {
@@ -78,6 +102,9 @@ mod tests {
             assert_eq!(meant.address.as_deref(), customer.starts_with("email:A").then_some("a@b.example"), "{customer}");
         }
         assert!(meant("email:a@b.example", "email = \"drop\"").is_err());
+        assert!(meant("shop:email:a@b.example", hashed).is_err(), "the key holds a hash");
+        let sources = format!("{hashed}\n[[source]]\nname = \"default\"\nsigning_keys = [\"k\"]");
+        assert!(meant("shop:id:u-1", &sources).is_err_and(|error| error.to_string() == "there is no workspace \"shop\", only default"));
         for nobody in ["", " ", "cio_", "email:"] {
             assert!(meant(nobody, hashed).is_err(), "{nobody:?}");
         }

@@ -8,19 +8,19 @@ use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_processor::fold::State;
 use aftersend_processor::providers::Standings;
 use aftersend_processor::score::{Explanation, Policies};
-use aftersend_schemas::identity::{Namespace, Person};
+use aftersend_schemas::identity::Person;
 use aftersend_schemas::profile::{Evaluation, ProfileRecord};
 use aftersend_schemas::topics::{PARTITIONS, Topics};
 use anyhow::Context as _;
 
-use crate::args::{Customer, ExplainOptions};
+use crate::args::ExplainOptions;
 use crate::customer::Meant;
 
 /// Finds somebody's profile and prints what the evidence in it amounts to now, why, and what time alone will make of it.
 ///
 /// Reads the whole of `profiles` and `providers`: this is for one question at a time.
 pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()> {
-    let person = person(&options.customer, config)?;
+    let Meant { person, .. } = Meant::by(&options.customer, config)?;
     let now = match options.at {
         Some(at) => at,
         None => i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?,
@@ -59,16 +59,6 @@ pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()
 }
 
 /// As in the other commands, or by the key of the profile.
-fn person(customer: &Customer, config: &Config) -> anyhow::Result<Person> {
-    match Person::parse(&customer.customer) {
-        Some(person) if person.namespace == Namespace::Email && person.id.contains('@') => {
-            anyhow::bail!("a profile's key holds no address: write email:{} --workspace {}", person.id, person.workspace)
-        }
-        Some(person) => Ok(person),
-        None => Ok(Meant::by(customer, config)?.person),
-    }
-}
-
 fn text(person: &Person, explanation: &Explanation) -> String {
     let evaluation = &explanation.evaluation;
     let mut lines = vec![format!("{person}: {} {}", evaluation.score, evaluation.state.as_str()), format!("  {}", explanation.reason)];
@@ -106,19 +96,9 @@ fn advice(evaluation: &Evaluation) -> [String; 4] {
 mod tests {
     use aftersend_processor::fold::{Fact, Observation};
     use aftersend_processor::score::NoQuarantine;
+    use aftersend_schemas::identity::Namespace;
 
     use super::*;
-
-    #[test]
-    fn people_are_named_in_full_or_by_their_id() {
-        let config = Config::parse("[privacy]\nhash_keys = [{ key = \"k\" }]\n", []).unwrap();
-        let person = |text: &str| person(&Customer { customer: text.into(), workspace: "default".into() }, &config);
-        for (text, key) in [("u-1", "default:id:u-1"), ("cio_c1", "default:cio:c1"), ("shop:cio:c1", "shop:cio:c1")] {
-            assert_eq!(person(text).unwrap().to_string(), key);
-        }
-        assert!(person("email:a@b.example").unwrap().to_string().starts_with("default:email:"));
-        assert!(person("shop:email:a@b.example").is_err(), "the key holds a hash");
-    }
 
     #[test]
     fn an_explanation_says_why_and_what_comes_next() {
