@@ -8,6 +8,15 @@ use anyhow::{Context as _, bail};
 
 use crate::args::Customer;
 
+/// An error for a workspace that nothing in the configuration belongs to.
+pub(crate) fn check_workspace(workspace: &str, config: &Config) -> anyhow::Result<()> {
+    let workspaces = config.workspaces();
+    if !workspaces.is_empty() && !workspaces.contains(workspace) {
+        bail!("there is no workspace {workspace:?}, only {}", Vec::from_iter(workspaces).join(", "));
+    }
+    Ok(())
+}
+
 /// Whom an operator means.
 pub(crate) struct Meant {
     /// As known everywhere.
@@ -23,10 +32,7 @@ impl Meant {
     pub(crate) fn by(Customer { customer, workspace }: &Customer, config: &Config) -> anyhow::Result<Self> {
         let in_full = Person::parse(customer);
         let workspace = in_full.as_ref().map_or(workspace, |person| &person.workspace);
-        let workspaces = config.workspaces();
-        if !workspaces.is_empty() && !workspaces.contains(workspace.as_str()) {
-            bail!("there is no workspace {workspace:?}, only {}", Vec::from_iter(workspaces).join(", "));
-        }
+        check_workspace(workspace, config)?;
         if let Some(person) = &in_full {
             return Self::in_full(person);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aftersend_pipeline::config::Config;
+use aftersend_pipeline::config::{Config, TrackMode};
 use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::brake::BrakeRelease;
@@ -15,10 +15,12 @@ use anyhow::bail;
 
 use super::{brakes, producer, reason, say, write};
 use crate::args::TrackReleaseOptions;
+use crate::customer::check_workspace;
 
 pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyhow::Result<()> {
     let TrackReleaseOptions { workspace, dry_run, decider } = options;
-    if !config.track.workspaces.contains_key(workspace) {
+    check_workspace(workspace, config)?;
+    if !config.track.workspaces.contains_key(workspace) && config.track.mode != TrackMode::DryRun {
         bail!("workspace {workspace:?} has no credentials in [track]: nobody is called there");
     }
     let brakes = brakes(config).await?;

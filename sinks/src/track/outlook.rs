@@ -1,6 +1,6 @@
 //! What comes next for one person, for an operator who asks. Pure.
 
-use aftersend_pipeline::config::Config;
+use aftersend_pipeline::config::{Config, TrackMode};
 use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::operator::OperatorRecord;
 use aftersend_schemas::profile::{Cause, ProfileRecord};
@@ -33,7 +33,9 @@ pub fn outlook(
     now: i64,
 ) -> Outlook {
     let workspace = &profile.person.workspace;
-    if !config.track.workspaces.contains_key(workspace) {
+    // A dry run rehearses everybody's calls, and asks no brake.
+    let is_dry_run = config.track.mode == TrackMode::DryRun;
+    if !config.track.workspaces.contains_key(workspace) && !is_dry_run {
         return Outlook::Nothing("no_credentials");
     }
     let mut decisions = Decisions::default();
@@ -48,7 +50,9 @@ pub fn outlook(
         Step::Done(done) => Outlook::Nothing(done.as_str()),
         Step::WaitUntil(due) => Outlook::HeldUntil(due),
         Step::Call(planned) => match &profile.evaluation.verdict {
-            Some(verdict) if planned.call == Call::Suppress && brakes.holds(workspace, verdict, now) => Outlook::Braked(verdict.cause),
+            Some(verdict) if planned.call == Call::Suppress && !is_dry_run && brakes.holds(workspace, verdict, now) => {
+                Outlook::Braked(verdict.cause)
+            }
             _ => Outlook::Call(planned.call),
         },
     }
@@ -65,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_operator_is_told_what_the_sink_would_do() {
-        let toml = "[privacy]\nemail = \"drop\"\n[policy]\nhold_hard_bounce = \"1h\"\n[track]\nsite_id = \"s\"\napi_key = \"k\"\n";
+        let toml = "[privacy]\nemail = \"drop\"\n[policy]\nhold_hard_bounce = \"1h\"\n[track]\nmode = \"live\"\nsite_id = \"s\"\napi_key = \"k\"\n";
         let config = Config::parse(toml, []).unwrap();
         let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: "u".into() };
         let bounced = profile(person.clone(), Some(Cause::HardBounce));
@@ -88,7 +92,12 @@ mod tests {
         assert_eq!(ask(Some(&ledger), &[never], &brakes, received + hour), Outlook::Nothing("never_suppress"));
         brakes.apply(0, received, &BrakeEntry::Tripped { workspace: "default".into(), cause: Cause::HardBounce, by: 0 });
         assert_eq!(ask(Some(&ledger), &[], &brakes, received + hour), Outlook::Braked(Cause::HardBounce));
+        let rehearsed = Config::parse(&toml.replace("live", "dry-run"), []).unwrap();
+        let due = outlook(&rehearsed, (&bounced, 7), Some(&ledger), &[], &brakes, received + hour);
+        assert_eq!(due, Outlook::Call(Call::Suppress), "a dry run asks no brake");
         let elsewhere = profile(Person { workspace: "shop".into(), ..person }, None);
         assert_eq!(outlook(&config, (&elsewhere, 7), None, &[], &brakes, received), Outlook::Nothing("no_credentials"));
+        let rehearsed = outlook(&rehearsed, (&elsewhere, 7), None, &[], &brakes, received);
+        assert_eq!(rehearsed, Outlook::Call(Call::Identify), "a dry run needs none");
     }
 }
