@@ -10,7 +10,7 @@ use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::operator::OperatorRecord;
 use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::topics::{PARTITIONS, Topics, partition_of};
-use aftersend_sinks::track::Waiting;
+use aftersend_sinks::track::{Count, Waiting};
 use anyhow::bail;
 
 use super::{brakes, producer, reason, say, write};
@@ -24,16 +24,15 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
         bail!("workspace {workspace:?} has no credentials in [track]: nobody is called there");
     }
     let brakes = brakes(config).await?;
-    let waiting = waiting(config, workspace).await?;
+    let waiting = waiting(config, workspace, brakes.released_through(workspace, unix_millis())).await?;
     let held: Vec<_> = brakes.tripped().filter(|(of, ..)| of == workspace).collect();
     for (_, cause, ..) in &held {
-        say(&format!("the brake is on for {cause}: {} people wait", waiting.get(cause).copied().unwrap_or_default()));
+        let Count { due, old } = waiting.get(cause).copied().unwrap_or_default();
+        say(&format!("the brake is on for {cause}: {} people wait", due + old));
     }
     if held.is_empty() {
-        let old: usize = waiting.values().sum();
-        say(&format!(
-            "no brake is on: {old} people wait whose verdicts are older than policy.irreversible_max_age, or are being called right now"
-        ));
+        let old: usize = waiting.values().map(|count| count.old).sum();
+        say(&format!("no brake is on: {old} people wait whose verdicts are older than policy.irreversible_max_age"));
     }
     if *dry_run {
         say("nobody was released: that is for the command without --dry-run");
@@ -48,7 +47,7 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
 }
 
 /// Whom the release lets go. Reads every profile of every workspace.
-async fn waiting(config: &Config, workspace: &str) -> anyhow::Result<BTreeMap<&'static str, usize>> {
+async fn waiting(config: &Config, workspace: &str, released_through: Option<i64>) -> anyhow::Result<BTreeMap<&'static str, Count>> {
     let (config, workspace) = (config.clone(), workspace.to_owned());
     let read = tokio::task::spawn_blocking(move || {
         let topics = Topics::new(&config.kafka.topic_prefix);
@@ -75,7 +74,7 @@ async fn waiting(config: &Config, workspace: &str) -> anyhow::Result<BTreeMap<&'
         })?;
         match failed {
             Some(error) => Err(error.into()),
-            None => anyhow::Ok(waiting.by_cause(unix_millis())),
+            None => anyhow::Ok(waiting.by_cause(unix_millis(), released_through)),
         }
     });
     read.await?

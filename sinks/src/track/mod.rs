@@ -39,4 +39,4 @@ pub use brake::{Brakes, Found};
 pub use identifier::{Identifier, Unaddressable};
 pub use outlook::{Outlook, outlook};
 pub use service::{TrackSink, TrackSinkError};
-pub use waiting::Waiting;
+pub use waiting::{Count, Waiting};

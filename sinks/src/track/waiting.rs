@@ -11,6 +11,15 @@ use aftersend_schemas::track_call::Call;
 use super::decisions::Decisions;
 use super::plan::{self, Moment, Ruled, Step};
 
+/// People who would be suppressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    /// By themselves, unless a brake is on.
+    pub due: usize,
+    /// If their old evidence is let go.
+    pub old: usize,
+}
+
 /// The people of one workspace of whom something irreversible may be wanted. Records are given in the order of their topics, the ledger last.
 pub struct Waiting {
     workspace: String,
@@ -61,16 +70,22 @@ impl Waiting {
         }
     }
 
-    /// How many people would be suppressed, by cause, if everything that had arrived by `now` (Unix milliseconds) were let go.
-    pub fn by_cause(&self, now: i64) -> BTreeMap<&'static str, usize> {
-        let mut counts = BTreeMap::new();
+    /// How many people would be suppressed, by cause, if everything that had arrived by `now` (Unix milliseconds) were let go. What had arrived by
+    /// `released_through` is let go already.
+    pub fn by_cause(&self, now: i64, released_through: Option<i64>) -> BTreeMap<&'static str, Count> {
+        let mut counts = BTreeMap::<_, Count>::new();
         for (key, person) in &self.people {
-            let moment = Moment { now, decided: self.decisions.about(key), released_through: Some(now) };
+            let unreleased = Moment { now, decided: self.decisions.about(key), released_through };
+            let moment = Moment { released_through: Some(now), ..unreleased };
             let mut ledger = person.ledger.clone();
             while let Step::Call(planned) = plan::next(&person.profile, person.offset, &ledger, &self.ruled, &moment) {
                 if planned.call == Call::Suppress {
                     let cause = person.profile.evaluation.verdict.as_ref().map_or("", |verdict| verdict.cause.as_str());
-                    *counts.entry(cause).or_default() += 1;
+                    let count = counts.entry(cause).or_default();
+                    match plan::next(&person.profile, person.offset, &ledger, &self.ruled, &unreleased) {
+                        Step::Call(_) => count.due += 1,
+                        _ => count.old += 1,
+                    }
                     break;
                 }
                 plan::acknowledged(&mut ledger, &planned, now);
@@ -110,7 +125,13 @@ mod tests {
         waiting.decided(&lift);
         waiting.acknowledged(LedgerRecord { standing: Standing::Suppressed, ..LedgerRecord::new(person("suppressed")) });
         let days_later = received.received_at + 9 * 86_400_000;
-        assert_eq!(waiting.by_cause(days_later), BTreeMap::from([("complaint", 1), ("hard_bounce", 2)]));
-        assert_eq!(waiting.by_cause(received.received_at + 60_000), BTreeMap::from([("complaint", 1)]), "the others are held");
+        let (due, old) = (|people| Count { due: people, old: 0 }, |people| Count { due: 0, old: people });
+        assert_eq!(waiting.by_cause(days_later, None), BTreeMap::from([("complaint", old(1)), ("hard_bounce", old(2))]));
+        let released = waiting.by_cause(days_later, Some(received.received_at));
+        assert_eq!(released, BTreeMap::from([("complaint", due(1)), ("hard_bounce", due(2))]), "these wait for no release");
+        let soon = received.received_at + 60_000;
+        assert_eq!(waiting.by_cause(soon, None), BTreeMap::from([("complaint", due(1))]), "the others are held");
+        let later = received.received_at + 2 * 3_600_000;
+        assert_eq!(waiting.by_cause(later, None), BTreeMap::from([("complaint", due(1)), ("hard_bounce", due(2))]), "due, and not old");
     }
 }
