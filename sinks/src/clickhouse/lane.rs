@@ -182,10 +182,20 @@ impl Lane {
                 Work::Commit { next, intent }
             }
             Operation::Rebuild(span) => Work::Rebuild { span, epoch: self.machine.epoch().unwrap_or_default() },
-            Operation::Insert { span, epoch, attempt, rows } => {
+            Operation::Insert { span, epoch, opened, attempt, rows } => {
                 let letters = self.letters(span);
                 let delay = self.backoff.as_mut().map_or(Duration::ZERO, Backoff::next_delay);
-                Work::Insert { batch: self.current.clone()?, span, epoch, attempt, rows, missing: self.missing.clone(), delay, letters }
+                Work::Insert {
+                    batch: self.current.clone()?,
+                    span,
+                    epoch,
+                    opened,
+                    attempt,
+                    rows,
+                    missing: self.missing.clone(),
+                    delay,
+                    letters,
+                }
             }
             Operation::ReadBack { span, epoch } => {
                 let letters = self.letters(span);

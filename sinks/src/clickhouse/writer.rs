@@ -59,6 +59,7 @@ pub(super) enum Work {
         batch: Arc<Batch>,
         span: Span,
         epoch: u32,
+        opened: Option<i64>,
         attempt: u32,
         rows: Rows,
         missing: Arc<HashSet<i64>>,
@@ -121,13 +122,14 @@ impl<T: Table> Writer<T> {
             Work::Look => Ending::Told(Input::Standing(self.look(partition).await)),
             Work::Commit { .. } => Ending::Abandoned,
             Work::Rebuild { span, epoch } => self.rebuild(partition, span, epoch).await,
-            Work::Insert { batch, span, epoch, attempt, rows, missing, delay, letters } => {
+            Work::Insert { batch, span, epoch, opened, attempt, rows, missing, delay, letters } => {
                 if letters {
                     self.bury_malformed(&batch, span).await;
                 }
                 tokio::time::sleep(delay).await;
                 let (bytes, count) = if rows == Rows::Whole { batch.whole(span) } else { batch.only(&missing) };
-                let token = format!("{}:{}:{}:{}-{}:{epoch}:{attempt}", T::NAME, partition.0, partition.1, span.first, span.last);
+                let opened = opened.map(|at| format!("@{at}")).unwrap_or_default();
+                let token = format!("{}:{}:{}:{}-{}:{epoch}{opened}:{attempt}", T::NAME, partition.0, partition.1, span.first, span.last);
                 self.insert(&batch, bytes, count, &token).await
             }
             Work::ReadBack { batch, span, epoch, letters } => {
@@ -209,7 +211,7 @@ impl<T: Table> Writer<T> {
             // Its newest rows may be another partition's.
             stored = Default::default();
         }
-        Ok(Standing { committed: next, note, log: LogBounds { start, end }, stored })
+        Ok(Standing { committed: next, note, log: LogBounds { start, end }, stored, at: unix_millis() })
     }
 
     async fn server(&self) -> clickhouse::error::Result<&Server> {

@@ -162,6 +162,23 @@ async fn offsets_set_back_open_the_next_epoch_and_set_forward_are_counted() -> a
     setup.finish().await
 }
 
+/// ClickHouse keeps the tokens of deleted rows, and what is sent again has the same bounds and the same epoch.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_deleted_come_back_by_a_replay() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    let raw = setup.topics().raw();
+    produce_events(&setup, Some(PARTITION), 0..20).await?;
+    setup.start(Service::ClickHouse).await?;
+    each_once(&setup, "raw_events", &raw).await?;
+    assert!(setup.stop(Service::ClickHouse).await?.success());
+    let delete = format!("ALTER TABLE raw_events DELETE WHERE src_topic = '{raw}' SETTINGS mutations_sync = 2");
+    setup.database().query(&delete).execute().await?;
+    reset_stopped(&setup, 0, "").await?;
+    setup.start(Service::ClickHouse).await?;
+    each_once(&setup, "raw_events", &raw).await?;
+    setup.finish().await
+}
+
 async fn reset(setup: &mut Setup, offset: i64, text: &str) -> anyhow::Result<()> {
     assert!(setup.stop(Service::ClickHouse).await?.success());
     reset_stopped(setup, offset, text).await

@@ -1,4 +1,4 @@
-//! Every order of crashes, lost answers, late requests and zombies, up to a bound: no reachable state loses or doubles a row.
+//! Every order of crashes, lost answers, late requests, zombies and replays after a deletion, up to a bound: no reachable state loses or doubles a row.
 //!
 //! The world is one partition of the log, what the group has committed, one table of two days with tokens as ClickHouse keeps them (written before the
 //! rows, one for each day), requests that nobody waits for any more, and members of which one is the owner.
@@ -12,12 +12,13 @@ const LOG: [(i64, u8); 4] = [(0, 0), (1, 1), (3, 1), (4, 1)];
 const END: i64 = 5;
 const LONGEST: usize = 3;
 
-type Token = (i64, i64, u32, u32, u8);
+type Token = (i64, i64, u32, Option<i64>, u32, u8);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Request {
     span: Span,
     epoch: u32,
+    opened: Option<i64>,
     attempt: u32,
     records: BTreeSet<usize>,
 }
@@ -38,6 +39,8 @@ struct Faults {
     server_kills: u8,
     lost: u8,
     zombies: u8,
+    /// Somebody deletes the rows and has the log read again from its beginning, once nothing is under way. ClickHouse keeps the tokens.
+    replays: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,6 +53,8 @@ struct World {
     late: Vec<Request>,
     owner: Member,
     zombies: Vec<Member>,
+    /// Moves with every replay: what was opened before one was opened earlier.
+    clock: i64,
     faults: Faults,
     poison: Option<usize>,
 }
@@ -88,6 +93,7 @@ impl World {
             late: Vec::new(),
             owner: Member::new(),
             zombies: Vec::new(),
+            clock: 0,
             faults,
             poison,
         }
@@ -105,6 +111,7 @@ impl World {
             note,
             log: LogBounds { start: 0, end: END },
             stored: Stored { epoch: last.map(|_| 0), last, last_in_epoch: last },
+            at: self.clock,
         }
     }
 
@@ -112,7 +119,7 @@ impl World {
     fn store(&mut self, request: &Request, whole: u8, token_only: bool) {
         for day in 0..2 {
             let rows: Vec<usize> = request.records.iter().copied().filter(|record| LOG[*record].1 == day).collect();
-            let token = (request.span.first, request.span.last, request.epoch, request.attempt, day);
+            let token = (request.span.first, request.span.last, request.epoch, request.opened, request.attempt, day);
             if rows.is_empty() || day > whole || (day == whole && !token_only) || !self.tokens.insert(token) {
                 continue;
             }
@@ -177,6 +184,10 @@ impl World {
                 next.push(sent);
             }
             next.push(world);
+        }
+        if self.faults.replays > 0 && self.late.is_empty() && self.zombies.is_empty() && self.owner.operation.is_none() {
+            let faults = Faults { replays: self.faults.replays - 1, ..self.faults };
+            next.push(World { tokens: self.tokens.clone(), clock: self.clock + 1, ..World::new(faults, self.poison) });
         }
         if self.faults.zombies > 0 {
             let mut world = self.clone();
@@ -286,9 +297,9 @@ impl World {
 
 impl Member {
     fn request(&self) -> Option<Request> {
-        let Some(Operation::Insert { span, epoch, attempt, rows }) = self.operation else { return None };
+        let Some(Operation::Insert { span, epoch, opened, attempt, rows }) = self.operation else { return None };
         let records = if rows == Rows::Whole { records(span) } else { self.missing.clone() };
-        Some(Request { span, epoch, attempt, records })
+        Some(Request { span, epoch, opened, attempt, records })
     }
 }
 
@@ -324,13 +335,15 @@ fn explore(start: World) -> usize {
 #[test]
 fn no_order_of_crashes_late_requests_and_zombies_loses_or_doubles_a_row() {
     for (faults, poison) in [
-        (Faults { kills: 2, server_kills: 1, lost: 0, zombies: 0 }, None),
-        (Faults { kills: 1, server_kills: 2, lost: 0, zombies: 0 }, None),
-        (Faults { kills: 1, server_kills: 0, lost: 2, zombies: 0 }, None),
-        (Faults { kills: 0, server_kills: 1, lost: 1, zombies: 1 }, None),
-        (Faults { kills: 0, server_kills: 0, lost: 0, zombies: 2 }, None),
-        (Faults { kills: 1, server_kills: 1, lost: 1, zombies: 0 }, Some(2)),
-        (Faults { kills: 0, server_kills: 1, lost: 0, zombies: 1 }, Some(2)),
+        (Faults { kills: 2, server_kills: 1, lost: 0, zombies: 0, replays: 0 }, None),
+        (Faults { kills: 1, server_kills: 2, lost: 0, zombies: 0, replays: 0 }, None),
+        (Faults { kills: 1, server_kills: 0, lost: 2, zombies: 0, replays: 0 }, None),
+        (Faults { kills: 0, server_kills: 1, lost: 1, zombies: 1, replays: 0 }, None),
+        (Faults { kills: 0, server_kills: 0, lost: 0, zombies: 2, replays: 0 }, None),
+        (Faults { kills: 1, server_kills: 1, lost: 1, zombies: 0, replays: 0 }, Some(2)),
+        (Faults { kills: 0, server_kills: 1, lost: 0, zombies: 1, replays: 0 }, Some(2)),
+        (Faults { kills: 0, server_kills: 1, lost: 0, zombies: 0, replays: 2 }, None),
+        (Faults { kills: 1, server_kills: 0, lost: 0, zombies: 0, replays: 1 }, None),
     ] {
         let worlds = explore(World::new(faults, poison));
         eprintln!("{worlds} worlds with {faults:?}, poison {poison:?}");

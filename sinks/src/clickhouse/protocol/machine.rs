@@ -24,7 +24,7 @@ pub(crate) enum Operation {
     /// Read these records again: [`Input::Rebuilt`].
     Rebuild(Span),
     /// One insert, one block: [`Input::Inserted`], [`Input::InDoubt`] or [`Input::Refused`].
-    Insert { span: Span, epoch: u32, attempt: u32, rows: Rows },
+    Insert { span: Span, epoch: u32, opened: Option<i64>, attempt: u32, rows: Rows },
     /// Which rows of the batch are there: [`Input::Missing`].
     ReadBack { span: Span, epoch: u32 },
     /// To the dead letters with the rows that are not there: [`Input::Buried`].
@@ -91,6 +91,7 @@ enum State {
 pub(crate) struct Machine {
     state: State,
     epoch: u32,
+    opened: Option<i64>,
     /// Parts of a refused batch that have not been announced, the earliest last.
     parts: Vec<Span>,
     /// Up to this offset rows may be there under other tokens.
@@ -100,7 +101,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> (Self, Operation) {
-        (Self { state: State::Looking, epoch: 0, parts: Vec::new(), suspect: None, leaving: false }, Operation::Look)
+        (Self { state: State::Looking, epoch: 0, opened: None, parts: Vec::new(), suspect: None, leaving: false }, Operation::Look)
     }
 
     /// What follows; nothing while there is something under way or nothing to do.
@@ -198,15 +199,15 @@ impl Machine {
         match standing.start() {
             Start::Stop(stop) => self.go(State::Stopped(stop), None),
             Start::Continue(intent) => {
-                (self.epoch, self.suspect) = (intent.epoch, intent.suspect);
+                (self.epoch, self.opened, self.suspect) = (intent.epoch, intent.opened, intent.suspect);
                 self.rest()
             }
             Start::Recover(intent, batch) => {
-                (self.epoch, self.suspect) = (intent.epoch, intent.suspect);
+                (self.epoch, self.opened, self.suspect) = (intent.epoch, intent.opened, intent.suspect);
                 self.commit(State::Claiming(batch), batch.first, Some(batch))
             }
-            Start::Open { epoch, next } => {
-                self.epoch = epoch;
+            Start::Open { epoch, opened, next } => {
+                (self.epoch, self.opened) = (epoch, Some(opened));
                 self.commit(State::Opening, next, None)
             }
         }
@@ -224,7 +225,7 @@ impl Machine {
 
     fn commit(&mut self, state: State, next: i64, batch: Option<Span>) -> Option<Operation> {
         self.suspect = self.suspect.filter(|suspect| *suspect >= next);
-        let intent = Intent { epoch: self.epoch, batch, suspect: self.suspect };
+        let intent = Intent { epoch: self.epoch, opened: self.opened, batch, suspect: self.suspect };
         self.go(state, Some(Operation::Commit { next, intent }))
     }
 
@@ -234,7 +235,7 @@ impl Machine {
 
     fn send(&mut self, batch: Span, attempt: u32, doubt: bool) -> Option<Operation> {
         let rows = if attempt == 0 { Rows::Whole } else { Rows::Missing };
-        let insert = Operation::Insert { span: batch, epoch: self.epoch, attempt, rows };
+        let insert = Operation::Insert { span: batch, epoch: self.epoch, opened: self.opened, attempt, rows };
         self.go(State::Sending { batch, attempt, doubt }, Some(insert))
     }
 

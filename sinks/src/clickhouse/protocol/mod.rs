@@ -18,7 +18,8 @@
 //! ```
 //!
 //! Three layers. The *intent*, committed before anything is sent, fixes what a batch is, and fences: a member that the group has dropped cannot commit
-//! one. The *token* drops blind repeats and late copies. *Reading back* finds what a token claims and nobody stored, since ClickHouse writes the token
+//! one. The *token* drops blind repeats and late copies; it names the time at which the partition was opened, so that it is new even where the rows of an
+//! earlier reading were deleted. *Reading back* finds what a token claims and nobody stored, since ClickHouse writes the token
 //! before the rows.
 
 mod intent;

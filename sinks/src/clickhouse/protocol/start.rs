@@ -27,6 +27,8 @@ pub(crate) struct Standing {
     pub(crate) note: Note,
     pub(crate) log: LogBounds,
     pub(crate) stored: Stored,
+    /// When this was looked at, Unix milliseconds.
+    pub(crate) at: i64,
 }
 
 /// Why nothing more of a partition is written until somebody has looked.
@@ -70,16 +72,17 @@ pub(super) enum Start {
     Continue(Intent),
     /// Finish what was announced.
     Recover(Intent, Span),
-    /// Commit the epoch first, so that whoever comes next stays in it.
+    /// Commit epoch and time first, so that whoever comes next stays in them.
     Open {
         epoch: u32,
+        opened: i64,
         next: i64,
     },
 }
 
 impl Standing {
     pub(super) fn start(&self) -> Start {
-        let Self { committed, note, log, stored } = *self;
+        let Self { committed, note, log, stored, at } = *self;
         if note == Note::Newer {
             return Start::Stop(Stop::Newer);
         }
@@ -100,7 +103,7 @@ impl Standing {
             (Some(epoch), Some(last)) if next > last => epoch,
             (Some(epoch), _) => epoch + 1,
         };
-        Start::Open { epoch, next }
+        Start::Open { epoch, opened: at, next }
     }
 
     /// Our own intent, if the rows do not show that the offset was put back together with it.
@@ -132,7 +135,7 @@ impl Standing {
         if let Some(expired) = self.committed.map(|committed| self.log.start - committed).filter(|expired| *expired > 0) {
             oddities.push(Oddity::Expired(expired));
         }
-        if let Start::Open { epoch, next } = start {
+        if let Start::Open { epoch, next, .. } = start {
             let newest = self.stored.epoch.max(self.noted_epoch());
             match (newest, self.stored.last, self.committed) {
                 (Some(newest), _, _) if newest < epoch => oddities.push(Oddity::Replay(epoch)),

@@ -9,12 +9,15 @@ fn span(first: i64, last: i64, records: u32) -> Span {
 }
 
 fn intent(epoch: u32, batch: Option<Span>) -> Intent {
-    Intent { epoch, batch, suspect: None }
+    Intent { epoch, opened: None, batch, suspect: None }
 }
+
+/// When partitions are looked at.
+const NOW: i64 = 1_770_000_000_000;
 
 fn standing(committed: Option<i64>, note: &str, stored: Stored) -> Standing {
     let note = committed.map_or(Note::Foreign, |next| Note::read(note, next));
-    Standing { committed, note, log: LogBounds { start: 0, end: 1_000 }, stored }
+    Standing { committed, note, log: LogBounds { start: 0, end: 1_000 }, stored, at: NOW }
 }
 
 /// Rows up to an offset, all in one epoch.
@@ -35,7 +38,7 @@ fn commit(next: i64, intent: Intent) -> Option<Operation> {
 
 fn insert(span: Span, attempt: u32) -> Option<Operation> {
     let rows = if attempt == 0 { Rows::Whole } else { Rows::Missing };
-    Some(Operation::Insert { span, epoch: 2, attempt, rows })
+    Some(Operation::Insert { span, epoch: 2, opened: None, attempt, rows })
 }
 
 fn read_back(span: Span) -> Option<Operation> {
@@ -167,7 +170,7 @@ fn halves_of_a_batch_that_is_partly_there_are_never_sent_whole() {
     let (first, second) = (span(10, 14, 5), span(16, 20, 4));
     machine.on(Input::Rebuilt(9));
     assert_eq!(machine.on(Input::Refused(Some((first, second)))), read_back(span(10, 20, 9)), "what was sent before may be there");
-    let suspect = |batch| Intent { epoch: 2, batch, suspect: Some(20) };
+    let suspect = |batch| Intent { suspect: Some(20), ..intent(2, batch) };
     assert_eq!(machine.on(Input::Missing { missing: 3, rows: 9 }), commit(10, suspect(Some(first))));
     assert_eq!(machine.on(Input::Committed), read_back(first));
     assert_eq!(machine.on(Input::Missing { missing: 1, rows: 5 }), insert(first, 1));
@@ -196,7 +199,7 @@ fn who_leaves_finishes_what_is_announced_and_takes_nothing_new() {
 #[test]
 fn a_partition_begins_as_what_is_committed_and_what_is_stored_say() {
     let recover = commit(10, intent(2, Some(span(10, 20, 9))));
-    let open = |next, epoch| commit(next, intent(epoch, None));
+    let open = |next, epoch| commit(next, Intent { opened: Some(NOW), ..intent(epoch, None) });
     let none = Stored::default();
     let other_epoch = Stored { epoch: Some(3), last: Some(12), last_in_epoch: None };
     let without_places = Stored { epoch: Some(4), ..none };
@@ -223,6 +226,24 @@ fn a_partition_begins_as_what_is_committed_and_what_is_stored_say() {
     }
 }
 
+/// The rows of an earlier reading may have been deleted, with all their epochs: what is sent then has never been sent before.
+#[test]
+fn each_opening_has_tokens_of_its_own_and_whoever_goes_on_keeps_them() {
+    let opened_at = |at| {
+        let (mut machine, open) = begin(Standing { at, ..standing(Some(0), "", Stored::default()) });
+        let Some(Operation::Commit { intent, .. }) = open else { panic!("{open:?}") };
+        machine.on(Input::Committed);
+        machine.on(Input::Closed(span(0, 9, 10)));
+        let sent = machine.on(Input::Committed);
+        // Nobody has sent anything before this text was accepted, so a successor stays in it.
+        let (mut successor, _) = begin(standing(Some(0), &intent.to_string(), Stored::default()));
+        successor.on(Input::Closed(span(0, 9, 10)));
+        assert_eq!(successor.on(Input::Committed), sent);
+        sent
+    };
+    assert_ne!(opened_at(NOW), opened_at(NOW + 1));
+}
+
 #[test]
 fn another_log_under_the_same_name_stops_and_so_does_what_a_newer_release_wrote() {
     let log = LogBounds { start: 0, end: 60 };
@@ -231,7 +252,7 @@ fn another_log_under_the_same_name_stops_and_so_does_what_a_newer_release_wrote(
         ("our own, rows behind the end", Standing { log, ..standing(Some(10), "v2 epoch=0", rows(99, 0)) }, Some(Stop::OtherLog)),
         ("committed behind the end", Standing { log, ..standing(Some(61), "v2 epoch=0", Stored::default()) }, Some(Stop::OtherLog)),
         ("rows up to the end", Standing { log, ..standing(Some(60), "v2 epoch=0", rows(59, 0)) }, None),
-        ("newer", standing(Some(10), "v3 epoch=0 anything=1", rows(9, 0)), Some(Stop::Newer)),
+        ("newer", standing(Some(10), "v4 epoch=0 anything=1", rows(9, 0)), Some(Stop::Newer)),
     ] {
         assert_eq!(begin(standing).0.stopped(), stop, "{name}");
     }
@@ -241,7 +262,7 @@ fn another_log_under_the_same_name_stops_and_so_does_what_a_newer_release_wrote(
 fn what_expired_before_it_was_read_is_known_and_reading_begins_behind_it() {
     let log = LogBounds { start: 40, end: 1_000 };
     let expired = Standing { log, ..standing(Some(10), "", rows(9, 1)) };
-    assert_eq!(begin(expired).1, commit(40, intent(1, None)));
+    assert_eq!(begin(expired).1, commit(40, Intent { opened: Some(NOW), ..intent(1, None) }));
     assert_eq!(expired.oddities()[0], Oddity::Expired(30));
 }
 
@@ -250,8 +271,9 @@ fn texts_come_back_as_they_were_and_others_are_not_ours() {
     for intent in [
         intent(0, None),
         intent(7, Some(span(3, 3, 1))),
-        Intent { epoch: u32::MAX, batch: Some(span(3, 9, 2)), suspect: Some(12) },
-        Intent { epoch: 1, batch: None, suspect: Some(5) },
+        Intent { epoch: u32::MAX, opened: Some(NOW), batch: Some(span(3, 9, 2)), suspect: Some(12) },
+        Intent { suspect: Some(5), ..intent(1, None) },
+        Intent { opened: Some(NOW), ..intent(1, None) },
     ] {
         let text = intent.to_string();
         assert!(text.is_ascii() && text.len() < 100, "{text}");
@@ -276,6 +298,10 @@ fn texts_come_back_as_they_were_and_others_are_not_ours() {
         "v2 epoch=1 first=3 last=5 n=1 more",
         "v2 epoch=1 suspect=x",
         "v1 epoch=1 first=3 last=5 n=1",
+        "v2 epoch=1 opened=5",
+        "v3 epoch=1",
+        "v3 epoch=1 first=3 last=5 n=1",
+        "v3 epoch=1 opened=x",
         "version 2",
         "v3",
         "{\"v\":2}",
@@ -284,5 +310,5 @@ fn texts_come_back_as_they_were_and_others_are_not_ours() {
     ] {
         assert_eq!(Note::read(text, 3), Note::Foreign, "{text}");
     }
-    assert_eq!(Note::read("v3 epoch=1", 3), Note::Newer);
+    assert_eq!(Note::read("v4 epoch=1", 3), Note::Newer);
 }
