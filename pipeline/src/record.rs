@@ -1,10 +1,14 @@
 //! A consumed record, owned.
 
 use std::borrow::Cow;
+use std::ffi::CStr;
 use std::sync::Arc;
+use std::{ptr, slice};
 
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::bindings::{rd_kafka_header_get_all, rd_kafka_message_headers};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaRespErr;
 
 /// One record as it was read. Owned, so that it can leave the polling thread.
 #[derive(Debug, Clone)]
@@ -28,7 +32,6 @@ pub struct Record {
 impl Record {
     /// Copies a message out of the client's memory.
     pub fn copy(message: &BorrowedMessage<'_>, topic: Arc<str>) -> Self {
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         Self {
             topic,
             partition: message.partition(),
@@ -36,7 +39,7 @@ impl Record {
             timestamp: message.timestamp().to_millis().unwrap_or_default(),
             key: message.key().unwrap_or_default().to_vec(),
             value: message.payload().map(<[u8]>::to_vec),
-            headers: headers.map(|header| (header.key, header.value.unwrap_or_default())).collect(),
+            headers: headers(message).collect(),
         }
     }
 
@@ -53,6 +56,27 @@ impl Record {
     /// Bytes it occupies, roughly: for limits.
     pub fn size(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Vec::len) + self.headers.size()
+    }
+}
+
+/// Names and values of a message's headers. One whose name is no UTF-8 says nothing to us and is left out.
+pub fn headers<'m>(message: &'m BorrowedMessage<'_>) -> impl Iterator<Item = (&'m str, &'m [u8])> {
+    (0..).map_while(|index| header(message, index)).filter_map(|(name, value)| Some((name.to_str().ok()?, value)))
+}
+
+#[expect(unsafe_code, reason = "rdkafka panics at a name that is no UTF-8")]
+fn header<'m>(message: &'m BorrowedMessage<'_>, index: usize) -> Option<(&'m CStr, &'m [u8])> {
+    const FOUND: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    let (mut headers, mut name, mut value, mut size) = (ptr::null_mut(), ptr::null(), ptr::null(), 0);
+    // SAFETY: what the client points at belongs to the message and lives as long as it does; a name ends with a NUL.
+    unsafe {
+        if rd_kafka_message_headers(message.ptr(), &mut headers) != FOUND
+            || rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) != FOUND
+        {
+            return None;
+        }
+        let value = if value.is_null() { &[] } else { slice::from_raw_parts(value.cast(), size) };
+        Some((CStr::from_ptr(name), value))
     }
 }
 

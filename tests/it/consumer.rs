@@ -1,14 +1,17 @@
 //! The consumer loop as a member of a real group.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use aftersend_pipeline::consumer::{Consumer, Notice, Partition};
+use aftersend_pipeline::consumer::{Consumer, Notice, Partition, Reader};
 use aftersend_pipeline::kafka::producer_config;
+use aftersend_pipeline::record::Record;
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
 use aftersend_schemas::topics::PARTITIONS;
 use aftersend_tests::Setup;
 use anyhow::Context as _;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 /// A dynamic member, that leaves at once when it is closed, or one with a fixed name.
@@ -105,5 +108,41 @@ async fn what_a_static_member_had_when_it_died_within_a_rebalance_finds_an_owner
     for consumer in [dies, first, second] {
         consumer.close().await;
     }
+    setup.finish().await
+}
+
+/// Has a defect: it cannot read a record with a key.
+struct Defective;
+
+impl Reader for Defective {
+    type Item = Record;
+
+    fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Record {
+        let record = Record::copy(message, topic.clone());
+        assert!(record.key.is_empty(), "the defect of this test");
+        record
+    }
+
+    fn place(record: &Record) -> (&str, i32) {
+        (&record.topic, record.partition)
+    }
+
+    fn size(record: &Record) -> usize {
+        record.size()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_thread_that_dies_is_heard_of() -> anyhow::Result<()> {
+    let setup = Setup::new("").await?;
+    let (config, topic) = (setup.config.clone(), setup.topics().raw());
+    let group = format!("{}.consumer", config.kafka.topic_prefix);
+    let metrics = ConsumerFamilies::new(&Metrics::new()).of(&group);
+    let mut consumer = Consumer::subscribe_with(Defective, &config, "test", &group, &[&topic], Duration::from_secs(10), metrics)?;
+    let producer: FutureProducer = producer_config(&setup.config, "test", 10_000).create()?;
+    producer.send(FutureRecord::to(&topic).key("key").payload("{}"), Duration::from_secs(10)).await.map_err(|(error, _)| error)?;
+    let end = async { while consumer.next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_secs(30), end).await.context("nobody hears of it")?;
+    consumer.close().await;
     setup.finish().await
 }

@@ -30,7 +30,8 @@ impl Released {
 
 /// Hands rebalances to the service and lags to the metrics.
 pub(super) struct Context<T: Send + 'static> {
-    notices: mpsc::UnboundedSender<Notice<T>>,
+    /// The polling thread alone keeps the channel open, so that its end is heard.
+    notices: mpsc::WeakUnboundedSender<Notice<T>>,
     drain: Duration,
     metrics: ConsumerMetrics,
     overrun: Arc<AtomicBool>,
@@ -51,7 +52,7 @@ pub(super) struct Changes {
 impl<T: Send + 'static> Context<T> {
     pub(super) fn new(
         watch: ClientWatch,
-        notices: mpsc::UnboundedSender<Notice<T>>,
+        notices: mpsc::WeakUnboundedSender<Notice<T>>,
         drain: Duration,
         metrics: ConsumerMetrics,
         overrun: Arc<AtomicBool>,
@@ -70,7 +71,7 @@ impl<T: Send + 'static> Context<T> {
 
     /// A service that has ended needs to hear nothing.
     fn send(&self, notice: Notice<T>) {
-        let _ = self.notices.send(notice);
+        let _ = self.notices.upgrade().map(|notices| notices.send(notice));
     }
 }
 

@@ -92,6 +92,11 @@ pub struct Committed {
     pub metadata: String,
 }
 
+/// The thread that polls has died: a defect, and the log says where. Starting over would meet the same record again.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread that reads from Kafka died")]
+pub struct PollThreadDied;
+
 const SEEK: Duration = Duration::from_secs(10);
 
 /// Chunks that may wait between the poll thread and the service.
@@ -132,7 +137,7 @@ impl<T: Send + 'static> Consumer<T> {
         let room = Arc::new(Semaphore::new(CHUNKS));
         let overrun = Arc::new(AtomicBool::new(false));
         let watch = ClientWatch::new(config);
-        let context = Context::new(watch.clone(), sender.clone(), drain, metrics.clone(), overrun.clone());
+        let context = Context::new(watch.clone(), sender.downgrade(), drain, metrics.clone(), overrun.clone());
         let mut client = consumer_config(config, service, group);
         client.set("enable.partition.eof", if R::WANTS_ENDS { "true" } else { "false" });
         if R::COLLECTS {
@@ -152,7 +157,7 @@ impl<T: Send + 'static> Consumer<T> {
         Ok(Self { notices, room, owed: None, handle, thread: Some(thread), ownership })
     }
 
-    /// The next notice; nothing once the poll thread has ended.
+    /// The next notice; nothing once the poll thread has died.
     pub async fn next(&mut self) -> Option<Notice<T>> {
         let notice = self.notices.recv().await;
         if let Some(Notice::Records(_)) = notice {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use aftersend_pipeline::consumer::Reader;
-use aftersend_pipeline::record::Record;
+use aftersend_pipeline::record::{self, Record};
 use aftersend_pipeline::store::Key;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::Address;
@@ -13,7 +13,7 @@ use aftersend_schemas::normaliser::Normaliser;
 use aftersend_schemas::oddity::Oddity;
 use aftersend_schemas::operator::OperatorRecord;
 use rdkafka::Message as _;
-use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::message::BorrowedMessage;
 
 use super::metrics::Ending;
 use super::odd_events::OddEvents;
@@ -129,9 +129,7 @@ impl Reader for EventReader {
     const WANTS_ENDS: bool = true;
 
     fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Input {
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-        let headers = headers.filter(|header| header.key == WORKSPACE || header.key == RECEIVED_AT);
-        let headers = headers.map(|header| (header.key, header.value.unwrap_or_default()));
+        let headers = record::headers(message).filter(|(name, _)| *name == WORKSPACE || *name == RECEIVED_AT);
         let received = Received::from_headers(headers, message.timestamp().to_millis().unwrap_or_default());
         let (mut odd, mut mailed, mut address) = (None, None, ClearAddress::default());
         let what = self.said(message, &received, &mut odd, &mut mailed, &mut address);

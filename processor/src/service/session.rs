@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aftersend_pipeline::config::{Config, ConfigError};
-use aftersend_pipeline::consumer::{Consumer, Notice, Partition, Released, RestoreError, Tail, read_to_end};
+use aftersend_pipeline::consumer::{Consumer, Notice, Partition, PollThreadDied, Released, RestoreError, Tail, read_to_end};
 use aftersend_pipeline::kafka::TopicError;
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::store::StoreError;
@@ -50,6 +50,9 @@ pub enum SessionError {
     /// A client failed, or a transaction did.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+    /// See [`PollThreadDied`].
+    #[error(transparent)]
+    Poll(#[from] PollThreadDied),
     /// See [`RestoreError`].
     #[error(transparent)]
     Restore(#[from] RestoreError),
@@ -89,7 +92,7 @@ impl SessionError {
     /// True for what starting over cannot mend.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Unreadable { .. } | Self::Stored(_) => true,
+            Self::Config(_) | Self::Poll(_) | Self::Unreadable { .. } | Self::Stored(_) => true,
             Self::Topics(error) => !matches!(error, TopicError::Unreachable { .. }),
             Self::Kafka(_) | Self::Restore(_) | Self::Store(_) | Self::Doubt | Self::Task(_) => false,
         }
@@ -216,8 +219,7 @@ impl Session {
                     self.providers.keep();
                 }
                 notice = self.consumer.next(), if self.pending.is_empty() => match notice {
-                    // Nobody asked it to end: its thread died.
-                    None => return Err(KafkaError::Canceled.into()),
+                    None => return Err(PollThreadDied.into()),
                     Some(Notice::Assigned(partitions)) => self.assigned(&partitions)?,
                     Some(Notice::Records(inputs)) => self.pending.extend(inputs),
                     Some(Notice::Revoked(partitions, released)) => self.revoked(&partitions, released).await?,

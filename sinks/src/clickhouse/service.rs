@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, ConfigError};
-use aftersend_pipeline::consumer::{Consumer, Notice, Partition};
+use aftersend_pipeline::consumer::{Consumer, Notice, Partition, PollThreadDied};
 use aftersend_pipeline::kafka::{DeadLetterQueue, TopicError, wait_for_topics};
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::supervise::supervise;
@@ -55,6 +55,9 @@ pub enum ClickHouseSinkError {
     /// A Kafka client could not be made, or cannot go on.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+    /// See [`PollThreadDied`].
+    #[error(transparent)]
+    Poll(#[from] PollThreadDied),
     /// The tables are not as this release fills them.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -205,7 +208,7 @@ impl<T: Table> Pipeline<T> {
                 Some(ended) = self.under_way.next() => self.ended(ended),
                 _ = tick.tick() => {}
                 notice = consumer.next() => match notice {
-                    None => break Ok(()),
+                    None => break Err(PollThreadDied.into()),
                     Some(Notice::Assigned(partitions)) => partitions.into_iter().for_each(|partition| self.assign(partition)),
                     Some(Notice::Records(records)) => self.take(records),
                     Some(Notice::Revoked(partitions, released)) => {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use aftersend_pipeline::config::{Config, ConfigError, TrackMode};
-use aftersend_pipeline::consumer::RestoreError;
+use aftersend_pipeline::consumer::{PollThreadDied, RestoreError};
 use aftersend_pipeline::kafka::{TopicError, wait_for_topics};
 use aftersend_pipeline::store::StoreError;
 use aftersend_pipeline::supervise::supervise;
@@ -33,6 +33,9 @@ pub enum TrackSinkError {
     /// A Kafka client could not be made, or cannot go on.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+    /// See [`PollThreadDied`].
+    #[error(transparent)]
+    Poll(#[from] PollThreadDied),
     /// The HTTP client could not be made.
     #[error("cannot create the HTTP client: {0}")]
     Http(#[from] reqwest::Error),

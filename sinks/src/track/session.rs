@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
-use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, Progress, Reader, Tail};
+use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, PollThreadDied, Progress, Reader, Tail};
 use aftersend_pipeline::kafka::{DeadLetterQueue, producer};
 use aftersend_pipeline::offsets::NextOffset;
 use aftersend_pipeline::record::Record;
@@ -244,7 +244,7 @@ impl Session {
                 Some(lost) = self.writing.next() => self.not_asked(lost),
                 Some(heard) = self.listener.next() => self.heard(heard).await?,
                 notice = self.consumer.next() => match notice {
-                    None => return Ok(()),
+                    None => return Err(PollThreadDied.into()),
                     Some(Notice::Assigned(partitions)) => self.assigned(&partitions).await?,
                     Some(Notice::Records(records)) => self.take(records).await?,
                     Some(Notice::Revoked(partitions, released)) => {

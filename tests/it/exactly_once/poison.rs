@@ -1,7 +1,11 @@
+use std::ffi::CString;
 use std::time::Duration;
 
+use aftersend_pipeline::kafka::producer_config;
 use aftersend_tests::{Service, Setup, eventually, read_topic};
 use anyhow::ensure;
+use rdkafka::error::IsError as _;
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::{event, produce, produce_events, producer, without_merges};
 
@@ -69,6 +73,64 @@ async fn ids_of_hundreds_of_times_at_once_hold_nothing_up() -> anyhow::Result<()
         setup.metric(Service::ClickHouse, "aftersend_clickhouse_inserts_total{result=\"failed\",table=\"message_outcomes\"").await?,
         0.0
     );
+    setup.finish().await
+}
+
+/// A record in partition 0 with a header whose name is no UTF-8, and one that says its source.
+#[expect(unsafe_code, reason = "rdkafka takes names as text only")]
+fn produce_with_odd_header(setup: &Setup, topic: &str, body: &[u8]) -> anyhow::Result<()> {
+    use rdkafka::bindings::{RD_KAFKA_MSG_F_COPY, rd_kafka_producev, rd_kafka_vtype_t as vtype};
+    let producer: BaseProducer = producer_config(&setup.config, "test", 30_000).create()?;
+    let (topic, key, value) = (CString::new(topic)?, "c-1", "default");
+    // SAFETY: tags and what follows them are as librdkafka's `rd_kafka_vtype_t` has them, and everything is copied before it returns.
+    let answer = unsafe {
+        rd_kafka_producev(
+            producer.client().native_ptr(),
+            vtype::RD_KAFKA_VTYPE_TOPIC,
+            topic.as_ptr(),
+            vtype::RD_KAFKA_VTYPE_PARTITION,
+            0_i32,
+            vtype::RD_KAFKA_VTYPE_MSGFLAGS,
+            RD_KAFKA_MSG_F_COPY,
+            vtype::RD_KAFKA_VTYPE_KEY,
+            key.as_ptr(),
+            key.len(),
+            vtype::RD_KAFKA_VTYPE_VALUE,
+            body.as_ptr(),
+            body.len(),
+            vtype::RD_KAFKA_VTYPE_HEADER,
+            c"\xff\xfe".as_ptr(),
+            value.as_ptr(),
+            value.len(),
+            vtype::RD_KAFKA_VTYPE_HEADER,
+            c"source".as_ptr(),
+            value.as_ptr(),
+            value.len(),
+            vtype::RD_KAFKA_VTYPE_END,
+        )
+    };
+    ensure!(!answer.is_error(), "{answer:?}");
+    Ok(producer.flush(Duration::from_secs(30))?)
+}
+
+/// Any producer can write such a header, and one that cannot be read must not keep what follows it from anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_with_a_header_whose_name_is_no_text_is_one_like_any_other() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    let (producer, raw) = (producer(&setup)?, setup.topics().raw());
+    produce_with_odd_header(&setup, &raw, &event(1))?;
+    produce(&producer, &raw, Some(0), "c-2", &event(2)).await?;
+    setup.start(Service::ClickHouse).await?;
+    setup.start(Service::Processor).await?;
+    for table in ["raw_events_current", "message_outcomes_current", "profiles_current"] {
+        eventually(Duration::from_secs(60), async || {
+            let rows = setup.count(&format!("SELECT count() FROM {table}")).await?;
+            ensure!(rows == 2, "{rows} rows of {table}");
+            Ok(())
+        })
+        .await?;
+    }
+    assert_eq!(setup.count("SELECT count() FROM raw_events WHERE source = 'default'").await?, 2, "its other headers are read");
     setup.finish().await
 }
 
