@@ -17,8 +17,9 @@ use super::tables::{Identity, Table, literal, origin_literal};
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 const END_TIMEOUT: Duration = Duration::from_secs(60);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Identities asked for in one query: below the server's limit for the text of a query.
+/// Identities asked for in one query, and bytes of them: below the server's limit for the text of a query, 262,144 bytes.
 const IDENTITIES: usize = 1_000;
+const IDENTITY_BYTES: usize = 100_000;
 
 /// Settings that make an insert one block with one answer, and a token count in views too.
 const INSERT_SETTINGS: [(&str, &str); 6] = [
@@ -131,9 +132,9 @@ impl Server {
         }
         if T::IDENTITY != Identity::Place {
             let mut there = HashSet::new();
-            for some in missing.chunks(IDENTITIES) {
-                let identities: Vec<&str> = some.iter().filter_map(|(_, identity)| *identity).collect();
-                there.extend(self.there::<T>(&identities.join(","), epoch).await?);
+            let identities: Vec<&str> = missing.iter().filter_map(|(_, identity)| *identity).collect();
+            for some in chunks(&identities) {
+                there.extend(self.there::<T>(&some.join(","), epoch).await?);
             }
             missing.retain(|(_, identity)| identity.is_none_or(|identity| !there.contains(identity)));
         }
@@ -168,6 +169,20 @@ impl Server {
     }
 }
 
+/// As many identities at a time as one query takes.
+fn chunks<'i>(mut identities: &'i [&'i str]) -> impl Iterator<Item = &'i [&'i str]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = identities.iter().take(IDENTITIES).take_while(|identity| {
+            bytes += identity.len() + 1;
+            bytes <= IDENTITY_BYTES
+        });
+        let (chunk, behind) = identities.split_at_checked(fits.count().max(1))?;
+        identities = behind;
+        Some(chunk)
+    })
+}
+
 fn of(partition: &Partition) -> String {
     // Kafka allows letters, digits, '.', '_' and '-' in the name of a topic.
     format!("src_topic = '{}' AND src_partition = {}", partition.0, partition.1)
@@ -185,6 +200,17 @@ fn retention(made: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_query_asks_for_more_than_the_server_reads() {
+        let (short, long, huge) = ("x".repeat(20), "x".repeat(1_050), "x".repeat(IDENTITY_BYTES));
+        for (identity, count, lengths) in
+            [(&short, 0, vec![]), (&short, 2_500, vec![1_000, 1_000, 500]), (&long, 200, vec![95, 95, 10]), (&huge, 2, vec![1, 1])]
+        {
+            let identities = vec![identity.as_str(); count];
+            assert_eq!(chunks(&identities).map(<[_]>::len).collect::<Vec<_>>(), lengths);
+        }
+    }
 
     #[test]
     fn the_table_says_how_long_it_keeps_its_rows() {

@@ -162,6 +162,33 @@ async fn offsets_set_back_open_the_next_epoch_and_set_forward_are_counted() -> a
     setup.finish().await
 }
 
+/// Of two records of one event one row stays, so the other is looked for by its id, and so is whatever a query can hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_with_the_longest_ids_are_read_back() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    let (producer, raw) = (producer(&setup)?, setup.topics().raw());
+    let body = |number: usize| {
+        format!(
+            r#"{{"event_id":"{number:0>512}","object_type":"email","metric":"delivered","timestamp":1770000000,"data":{{"customer_id":"u"}}}}"#
+        )
+    };
+    for numbers in [0..600, 0..600] {
+        let bodies: Vec<_> = numbers.map(body).collect();
+        let sends = bodies.iter().map(|body| produce(&producer, &raw, Some(PARTITION), "u", body.as_bytes()));
+        futures_util::future::try_join_all(sends).await?;
+    }
+    commit(&setup, "message_outcomes", &raw, &[(PARTITION, 0)], "v2 epoch=0 first=0 last=1199 n=1200")?;
+    setup.start(Service::ClickHouse).await?;
+    eventually(Duration::from_secs(40), async || {
+        let (offset, _) = committed(&setup, "message_outcomes", &raw, PARTITION)?;
+        ensure!(offset == Offset::Offset(1_200), "{offset:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(setup.count("SELECT uniqExact(event_id) FROM message_outcomes").await?, 600);
+    setup.finish().await
+}
+
 /// ClickHouse keeps the tokens of deleted rows, and what is sent again has the same bounds and the same epoch.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_were_deleted_come_back_by_a_replay() -> anyhow::Result<()> {
