@@ -64,6 +64,11 @@ fn created(sql: &'static str, how: &'static str) -> impl Iterator<Item = &'stati
     sql.lines().filter_map(move |line| Some(line.strip_prefix(how)?.split_once('{')?.0))
 }
 
+/// The longest that rows may be kept. The server adds it to a time in whole seconds of 32 bits: what passes 2106 begins again in 1970, and the row goes.
+pub const LONGEST_DAYS: u32 = 18_250;
+/// The latest arrival that is stored, Unix milliseconds; what claims a later one is stored with this. So no retention ends behind what the server can count.
+pub const LATEST_MILLIS: i64 = (u32::MAX as i64 - LONGEST_DAYS as i64 * 86_400) * 1_000;
+
 /// How rows of a table end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aftersend_schemas::columns::TABLES;
+use aftersend_schemas::migrations::LONGEST_DAYS;
 use serde::Deserialize;
 
 use super::{ConfigError, Secret, Span, http_url, socket_address};
@@ -80,12 +81,12 @@ impl Retention {
     /// Table, span, and the fewest and most days it may have.
     fn rules(&self) -> [(&'static str, Span, u32, u32); 6] {
         [
-            ("message_outcomes", self.message_outcomes, 1, 36_500),
+            ("message_outcomes", self.message_outcomes, 1, LONGEST_DAYS),
             ("raw_events", self.raw_events, 7, 30),
-            ("profiles", self.profiles, 1, 36_500),
-            ("dead_letters", self.dead_letters, 1, 36_500),
-            ("track_calls", self.track_calls, 1, 36_500),
-            ("counts", self.counts, 1, 36_500),
+            ("profiles", self.profiles, 1, LONGEST_DAYS),
+            ("dead_letters", self.dead_letters, 1, LONGEST_DAYS),
+            ("track_calls", self.track_calls, 1, LONGEST_DAYS),
+            ("counts", self.counts, 1, LONGEST_DAYS),
         ]
     }
 
@@ -180,4 +181,17 @@ fn identifier(key: &str, name: &str) -> Result<(), ConfigError> {
         return Ok(());
     }
     Err(ConfigError::value(key, name, "use letters, digits and '_', not starting with a digit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_for_longer_than_the_server_can_count() {
+        let keeping = |days: u32| Retention { profiles: Span(DAY * days), ..Retention::default() };
+        assert!(keeping(LONGEST_DAYS).validate().is_ok());
+        let error = keeping(LONGEST_DAYS + 1).validate().unwrap_err().to_string();
+        assert!(error.contains("clickhouse.retention.profiles") && error.contains("\"1d\" to \"18250d\""), "{error}");
+    }
 }

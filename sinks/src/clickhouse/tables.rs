@@ -6,6 +6,7 @@ use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::record::Record;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::headers::{Dead, Origin, Received};
+use aftersend_schemas::migrations::LATEST_MILLIS;
 use aftersend_schemas::normaliser::Normaliser;
 use aftersend_schemas::profile::{Channel, ContributionJson, ProfileRecord};
 use aftersend_schemas::row_binary::Block;
@@ -168,7 +169,7 @@ impl Table for Outcomes {
 
     fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable> {
         let Some(body) = &record.value else { return Ok(None) };
-        let received = Received::from_headers(record.headers(), record.timestamp);
+        let received = received(record);
         let row = self.0.outcome(body, &received, &position(record), epoch).map_err(|_| Unreadable::Malformed("not_an_event"))?;
         push(block, &row)?;
         let identity = Some(literal(&row.workspace, &row.event_id));
@@ -188,7 +189,7 @@ impl Table for RawEvents {
 
     fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable> {
         let Some(body) = &record.value else { return Ok(None) };
-        let received = Received::from_headers(record.headers(), record.timestamp);
+        let received = received(record);
         push(
             block,
             &RawEvent {
@@ -259,7 +260,7 @@ impl Table for DeadLetters {
     }
 
     fn add(&self, record: &Record, epoch: u32, block: &mut Block) -> Result<Option<Added>, Unreadable> {
-        let received = Received::from_headers(record.headers(), record.timestamp);
+        let received = received(record);
         let dead = Dead::from_headers(record.headers()).map_err(|error| Unreadable::of(error, "unreadable_dead_letter"))?;
         // What never was in a topic is identified by where it stands in this one.
         let here = || Origin { topic: record.topic.to_string(), partition: partition(record), offset: offset(record) };
@@ -321,6 +322,12 @@ impl Table for TrackCalls {
         )?;
         Ok(Some(Added::at(call.at)))
     }
+}
+
+/// What ingest wrote of a record's arrival, within what retention can count.
+fn received(record: &Record) -> Received<'_> {
+    let received = Received::from_headers(record.headers(), record.timestamp);
+    Received { received_at: received.received_at.min(LATEST_MILLIS), ..received }
 }
 
 /// Rows hold what a block can, so this is for a row type that grew a field it cannot.

@@ -2,12 +2,13 @@ use std::ffi::CString;
 use std::time::Duration;
 
 use aftersend_pipeline::kafka::producer_config;
+use aftersend_schemas::headers::Received;
 use aftersend_tests::{Service, Setup, eventually, read_topic};
 use anyhow::ensure;
 use rdkafka::error::IsError as _;
-use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::producer::{BaseProducer, FutureRecord, Producer as _};
 
-use super::{event, produce, produce_events, producer, without_merges};
+use super::{event, produce, produce_events, producer, received, without_merges};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_clickhouse_refuses_are_found_among_the_others_and_only_they_go_to_the_dead_letters() -> anyhow::Result<()> {
@@ -73,6 +74,27 @@ async fn ids_of_hundreds_of_times_at_once_hold_nothing_up() -> anyhow::Result<()
         setup.metric(Service::ClickHouse, "aftersend_clickhouse_inserts_total{result=\"failed\",table=\"message_outcomes\"").await?,
         0.0
     );
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_claims_to_arrive_after_2106_is_kept() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    let (producer, raw) = (producer(&setup)?, setup.topics().raw());
+    let headers = aftersend_pipeline::record_headers::raw(&Received { received_at: 7_000_000_000_000, ..received() });
+    let body = event(1);
+    let record = FutureRecord::to(&raw).key("c-1").payload(&body).headers(headers);
+    producer.send(record, Duration::from_secs(30)).await.map_err(|(error, _)| error)?;
+    setup.start(Service::ClickHouse).await?;
+    for table in ["raw_events", "message_outcomes"] {
+        eventually(Duration::from_secs(30), async || {
+            ensure!(setup.count(&format!("SELECT count() FROM {table}")).await? == 1, "no row in {table}");
+            Ok(())
+        })
+        .await?;
+        setup.database().query(&format!("OPTIMIZE TABLE {table} FINAL")).execute().await?;
+        assert_eq!(setup.count(&format!("SELECT count() FROM {table}")).await?, 1, "{table}");
+    }
     setup.finish().await
 }
 

@@ -2,7 +2,7 @@ use std::process::Command;
 
 use aftersend_pipeline::config::Span;
 use aftersend_schemas::columns::TABLES;
-use aftersend_schemas::migrations::{MIGRATIONS, RETENTION};
+use aftersend_schemas::migrations::{LATEST_MILLIS, LONGEST_DAYS, MIGRATIONS, RETENTION};
 use aftersend_sinks::clickhouse::{MigrateError, SchemaError, check_database, check_schema, migrate};
 use aftersend_tests::{Service, Setup, binary, kafka_brokers};
 
@@ -129,6 +129,32 @@ async fn retention_is_finite_and_follows_the_configuration() -> anyhow::Result<(
     assert_eq!(database.rows::<String>("SELECT event_id FROM message_outcomes").await?, ["undated"]);
     assert_eq!(database.rows::<u64>("SELECT count() FROM raw_events").await?, [7]);
     assert_eq!(database.rows::<String>("SELECT person_id FROM profiles ORDER BY person_id").await?, ["b", "c"]);
+    database.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_retention_keeps_rows_whatever_their_time() -> anyhow::Result<()> {
+    let mut database = Database::new().await?;
+    let longest = Span(std::time::Duration::from_secs(u64::from(LONGEST_DAYS) * 86_400));
+    let retention = &mut database.config.retention;
+    (retention.message_outcomes, retention.profiles, retention.dead_letters) = (longest, longest, longest);
+    (retention.track_calls, retention.counts) = (longest, longest);
+    migrate(&database.config).await?;
+    let tables = [
+        ("message_outcomes", "received_at"),
+        ("raw_events", "received_at"),
+        ("profiles", "written_at"),
+        ("dead_letters", "received_at"),
+        ("track_calls", "at"),
+    ];
+    for (table, from) in tables {
+        let id = if table == "message_outcomes" { "event_id" } else { "src_offset" };
+        for (id_of_row, time) in [(1, "now64(3)".to_owned()), (2, format!("fromUnixTimestamp64Milli({LATEST_MILLIS}, 'UTC')"))] {
+            database.execute(&format!("INSERT INTO {table} ({id}, {from}) SELECT {id_of_row}, {time}")).await?;
+        }
+        database.execute(&format!("OPTIMIZE TABLE {table} FINAL")).await?;
+        assert_eq!(database.rows::<u64>(&format!("SELECT count() FROM {table}")).await?, [2], "{table}");
+    }
     database.finish().await
 }
 
