@@ -68,6 +68,16 @@ causes! {
     Other = "other",
 }
 
+impl Cause {
+    /// Why something that is no insert failed.
+    pub(super) fn of(error: &Error) -> Self {
+        match Failure::of(error) {
+            Failure::InDoubt(cause) => cause,
+            Failure::Refused(_) => Self::Other,
+        }
+    }
+}
+
 impl Failure {
     pub(super) fn of(error: &Error) -> Self {
         match error {

@@ -26,6 +26,10 @@ pub(super) struct SinkMetrics {
 }
 
 impl SinkMetrics {
+    pub(super) fn failed(&self, table: &str, cause: Cause) {
+        self.failures.with_label_values(&[table, cause.as_str()]).inc();
+    }
+
     pub(super) fn new(metrics: &Metrics) -> Self {
         let this = Self {
             rows: metrics.counter_vec("clickhouse_rows_total", "Rows acknowledged by ClickHouse.", &["table"]),
@@ -45,7 +49,11 @@ impl SinkMetrics {
                 "Records that make no row, by reason; they are in the dead letters.",
                 &["table", "reason"],
             ),
-            failures: metrics.counter_vec("clickhouse_insert_failures_total", "Failed inserts by cause.", &["table", "cause"]),
+            failures: metrics.counter_vec(
+                "clickhouse_insert_failures_total",
+                "Inserts and questions that ClickHouse did not answer, by cause.",
+                &["table", "cause"],
+            ),
             commits_refused: metrics.counter_vec(
                 "clickhouse_commits_refused_total",
                 "Commits that the group did not take at once; nothing is sent before it does.",

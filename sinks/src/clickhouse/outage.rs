@@ -1,4 +1,4 @@
-//! What is said of inserts that fail: the first at once, then a line a minute, one when the cause changes and one when it is over. The metrics have all
+//! What is said of inserts that fail, or of questions: the first at once, then a line a minute, one when the cause changes and one when it is over. The metrics have all
 //! of them. Pure.
 
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Lines about one cause are at least so far apart.
 const REPORT: Duration = Duration::from_secs(60);
 
-/// A time during which no insert of a table came through, whichever partition it was of.
+/// A time during which no insert of a table came through (or no question), whichever partition it was of.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     since: Option<Instant>,
@@ -18,7 +18,7 @@ pub(super) struct Outage {
 /// What there is to say.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Report {
-    /// Inserts that failed since the last report, this one included.
+    /// What failed since the last report, this one included.
     pub(super) failures: u64,
     /// Since the first that failed behind the last that came through.
     pub(super) lasting: Duration,

@@ -11,6 +11,8 @@ use aftersend_schemas::migrations::{MIGRATIONS, Migration, views};
 use tokio_util::sync::CancellationToken;
 
 use super::client;
+use super::failure::Cause;
+use super::metrics::SinkMetrics;
 use super::migrate::{MigrateError, failure, is_current, tables};
 
 /// What is wrong with the tables, and what to do.
@@ -57,28 +59,40 @@ pub enum SchemaError {
 }
 
 impl SchemaError {
-    /// True if waiting may help: the server did not answer.
-    fn may_pass(&self) -> bool {
-        matches!(self, Self::Migrations(MigrateError::Failed { .. }))
+    /// What the server said, if waiting may help.
+    fn passing(&self) -> Option<&clickhouse::error::Error> {
+        match self {
+            Self::Migrations(MigrateError::Failed { source, .. }) => Some(source),
+            _ => None,
+        }
     }
 }
 
 /// [`check_schema`], waiting for ClickHouse to answer. False if `shutdown` came first. A database that is away is waited out like later, with the latch
-/// released: nothing else can be done about it here.
-pub(super) async fn wait_for_schema(config: &ClickHouse, latch: Latch, shutdown: &CancellationToken) -> Result<bool, SchemaError> {
+/// released: nothing else can be done about it here, and the metrics tell of every table.
+pub(super) async fn wait_for_schema(
+    config: &ClickHouse,
+    metrics: &SinkMetrics,
+    latch: Latch,
+    shutdown: &CancellationToken,
+) -> Result<bool, SchemaError> {
     let mut latch = Some(latch);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
     loop {
         let checked = check_schema(config).await;
-        if checked.as_ref().err().is_none_or(SchemaError::may_pass)
+        let passing = checked.as_ref().err().and_then(SchemaError::passing).map(Cause::of);
+        if (checked.is_ok() || passing.is_some())
             && let Some(latch) = latch.take()
         {
             latch.release();
         }
-        match checked {
-            Ok(()) => return Ok(true),
-            Err(error) if error.may_pass() => tracing::warn!(%error, "waiting for clickhouse"),
-            Err(error) => return Err(error),
+        match (checked, passing) {
+            (Ok(()), _) => return Ok(true),
+            (Err(error), Some(cause)) => {
+                config.tables.iter().for_each(|table| metrics.failed(table, cause));
+                tracing::warn!(%error, "waiting for clickhouse");
+            }
+            (Err(error), None) => return Err(error),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(false),

@@ -94,7 +94,7 @@ impl ClickHouseSink {
         let topics = Topics::new(&self.config.kafka.topic_prefix);
         let names = super::tables::topics(&topics, &self.config.clickhouse);
         let has_topics = wait_for_topics(&self.config, &names, &shutdown).await?;
-        if has_topics && wait_for_schema(&self.config.clickhouse, latch, &shutdown).await? {
+        if has_topics && wait_for_schema(&self.config.clickhouse, &sink_metrics, latch, &shutdown).await? {
             let normaliser = self.config.normaliser()?;
             let mut tables: JoinSet<Result<(), ClickHouseSinkError>> = JoinSet::new();
             let shared = Shared { config: self.config.clone(), metrics: sink_metrics, shutdown: shutdown.clone() };
@@ -162,7 +162,8 @@ impl Shared {
             threads: Semaphore::new(THREADS),
             dead: DeadLetterQueue::new(&self.config, "sink-clickhouse"),
             metrics: self.metrics.clone(),
-            outage: Mutex::default(),
+            inserting: Mutex::default(),
+            asking: Mutex::default(),
         };
         let pipeline = Pipeline {
             writer: Arc::new(writer),

@@ -1,7 +1,7 @@
 //! Carries out what the protocol asks for: commits, inserts, read-backs. Retries what cannot be wrong to retry, and decides nothing.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::Config;
@@ -13,6 +13,7 @@ use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
 use aftersend_schemas::headers::STAGE;
+use clickhouse::error::Error;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::{OnceCell, Semaphore};
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Filling};
 use super::client;
-use super::failure::{Failure, Refusal, describe};
+use super::failure::{Cause, Failure, Refusal, describe};
 use super::fault::fault_point;
 use super::metrics::SinkMetrics;
 use super::outage::{Outage, Report};
@@ -41,7 +42,8 @@ pub(super) struct Writer<T> {
     pub(super) threads: Semaphore,
     pub(super) dead: DeadLetterQueue,
     pub(super) metrics: SinkMetrics,
-    pub(super) outage: Mutex<Outage>,
+    pub(super) inserting: Mutex<Outage>,
+    pub(super) asking: Mutex<Outage>,
 }
 
 /// An operation together with what it works on.
@@ -102,6 +104,15 @@ pub struct TooNew {
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) error: DecodeError,
+}
+
+/// Who did not say where a partition stands.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    ClickHouse(#[from] Error),
 }
 
 impl<T: Table> Writer<T> {
@@ -186,18 +197,21 @@ impl<T: Table> Writer<T> {
         loop {
             match self.try_look(partition).await {
                 Ok(standing) => return standing,
-                Err(error) => {
-                    tracing::warn!(table = T::NAME, partition = partition.1, error, "cannot tell yet where the partition stands");
-                    tokio::time::sleep(backoff.next_delay()).await;
+                Err(Unanswered::Kafka(error)) => {
+                    tracing::warn!(%error, table = T::NAME, partition = partition.1, "cannot tell yet where the partition stands");
+                }
+                Err(Unanswered::ClickHouse(error)) => {
+                    self.failed(&self.asking, Cause::of(&error), &error, "cannot tell yet where a partition stands");
                 }
             }
+            tokio::time::sleep(backoff.next_delay()).await;
         }
     }
 
-    async fn try_look(&self, partition: &Partition) -> Result<Standing, String> {
+    async fn try_look(&self, partition: &Partition) -> Result<Standing, Unanswered> {
         let (group, whose) = (self.group.clone(), partition.clone());
         let asked = self.blocking(move || Ok((group.committed(&whose, GROUP_TIMEOUT)?, group.bounds(&whose, GROUP_TIMEOUT)?))).await;
-        let (committed, (start, end)) = asked.map_err(|error| error.to_string())?;
+        let (committed, (start, end)) = asked?;
         let next = committed.next.map(|next| next.0);
         let note = next.map_or(Note::Foreign, |next| Note::read(&committed.metadata, next));
         // With our own text nothing below it can matter, and the index answers at once.
@@ -205,8 +219,8 @@ impl<T: Table> Writer<T> {
             (Note::Ours(intent), Some(next)) => (next, intent.epoch),
             _ => (0, 0),
         };
-        let server = self.server().await.map_err(|error| describe(&error))?;
-        let mut stored = server.stored::<T>(partition, from, epoch).await.map_err(|error| describe(&error))?;
+        let mut stored = self.server().await?.stored::<T>(partition, from, epoch).await?;
+        self.asked();
         if T::IDENTITY == super::tables::Identity::Origin && matches!(note, Note::Ours(_)) {
             // Its newest rows may be another partition's.
             stored = Default::default();
@@ -274,9 +288,7 @@ impl<T: Table> Writer<T> {
             fault_point!("clickhouse-after-insert");
             self.metrics.inserts.with_label_values(&[T::NAME, "ok"]).inc();
             self.metrics.rows.with_label_values(&[T::NAME]).inc_by(rows as u64);
-            if let Some(lasted) = self.outage().succeeded(Instant::now()) {
-                tracing::info!(table = T::NAME, seconds = lasted.as_secs(), "inserts come through again");
-            }
+            self.succeeded(&self.inserting, "inserts come through again");
             return Ending::Told(Input::Inserted);
         };
         match Failure::of(&error) {
@@ -286,25 +298,30 @@ impl<T: Table> Writer<T> {
             }
             Failure::InDoubt(cause) => {
                 self.metrics.inserts.with_label_values(&[T::NAME, "failed"]).inc();
-                self.metrics.failures.with_label_values(&[T::NAME, cause.as_str()]).inc();
-                if let Some(Report { failures, lasting }) = self.outage().failed(cause.as_str(), Instant::now()) {
-                    tracing::warn!(
-                        table = T::NAME,
-                        error = describe(&error),
-                        cause = cause.as_str(),
-                        rows,
-                        failures,
-                        outage_seconds = lasting.as_secs(),
-                        "inserts fail; the same blocks are sent again, and records wait in Kafka"
-                    );
-                }
+                self.failed(&self.inserting, cause, &error, "inserts fail; the same blocks are sent again, and records wait in Kafka");
                 Ending::Told(Input::InDoubt)
             }
         }
     }
 
-    fn outage(&self) -> MutexGuard<'_, Outage> {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts it, and says it where it is news.
+    fn failed(&self, outage: &Mutex<Outage>, cause: Cause, error: &Error, what: &'static str) {
+        self.metrics.failed(T::NAME, cause);
+        let report = outage.lock().unwrap_or_else(PoisonError::into_inner).failed(cause.as_str(), Instant::now());
+        if let Some(Report { failures, lasting }) = report {
+            let (error, cause, outage_seconds) = (describe(error), cause.as_str(), lasting.as_secs());
+            tracing::warn!(table = T::NAME, error, cause, failures, outage_seconds, "{what}");
+        }
+    }
+
+    fn succeeded(&self, outage: &Mutex<Outage>, what: &'static str) {
+        if let Some(lasted) = outage.lock().unwrap_or_else(PoisonError::into_inner).succeeded(Instant::now()) {
+            tracing::info!(table = T::NAME, seconds = lasted.as_secs(), "{what}");
+        }
+    }
+
+    fn asked(&self) {
+        self.succeeded(&self.asking, "questions are answered again");
     }
 
     async fn read_back(&self, partition: &Partition, batch: &Batch, span: Span, epoch: u32) -> Ending {
@@ -321,9 +338,12 @@ impl<T: Table> Writer<T> {
                 Err(error) => Err(error),
             };
             match asked {
-                Ok(ending) => return ending,
+                Ok(ending) => {
+                    self.asked();
+                    return ending;
+                }
                 Err(error) => {
-                    tracing::warn!(table = T::NAME, partition = partition.1, error = describe(&error), "cannot read back yet");
+                    self.failed(&self.asking, Cause::of(&error), &error, "cannot read back yet");
                     tokio::time::sleep(backoff.next_delay()).await;
                 }
             }

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use aftersend_pipeline::consumer::{Consumer, Notice};
+use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
 use aftersend_tests::{Service, Setup, eventually};
 use anyhow::{Context as _, ensure};
 
@@ -50,6 +52,45 @@ async fn whatever_clickhouse_refuses_everything_for_is_named_and_waited_out() ->
         .await?;
     }
     assert_eq!(setup.count("SELECT count() FROM dead_letters").await?, 0, "nobody is blamed for an outage");
+    each_once(&setup, "raw_events", &raw).await?;
+    setup.finish().await
+}
+
+/// Nothing is inserted then, so nothing but what is asked can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_waits_for_clickhouse_before_its_first_insert_says_so() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    let counted = async |setup: &Setup, cause: &str, before: f64| {
+        let failures = format!("aftersend_clickhouse_insert_failures_total{{cause=\"{cause}\",table=\"raw_events\"}}");
+        eventually(Duration::from_secs(40), async || {
+            let failed = setup.metric(Service::ClickHouse, &failures).await?;
+            ensure!(failed > before, "{cause} is not counted");
+            Ok(failed)
+        })
+        .await
+    };
+    // Away at its start.
+    setup.launch_with(Service::ClickHouse, &[("AFTERSEND__CLICKHOUSE__URL", "http://127.0.0.1:1")])?;
+    counted(&setup, "unreachable", 0.0).await?;
+    assert!(setup.stop(Service::ClickHouse).await?.success());
+
+    // Refuses to say where partitions stand that come back from another member.
+    setup.start(Service::ClickHouse).await?;
+    let (raw, group) = (setup.topics().raw(), setup.topics().clickhouse_group("raw_events"));
+    produce_events(&setup, None, 0..100).await?;
+    each_once(&setup, "raw_events", &raw).await?;
+    setup.database().query("RENAME TABLE raw_events TO hidden").execute().await?;
+    let mut config = setup.config.clone();
+    config.instance = None;
+    let metrics = ConsumerFamilies::new(&Metrics::new()).of(&group);
+    let mut other = Consumer::subscribe(&config, "other", &group, &[&raw], Duration::from_secs(10), metrics)?;
+    while !matches!(other.next().await, Some(Notice::Assigned(_))) {}
+    other.close().await;
+    counted(&setup, "schema", 2.0).await?;
+    let log = setup.process(Service::ClickHouse)?.log();
+    assert_eq!(log.lines().filter(|line| line.contains("where a partition stands")).count(), 1, "a line for all partitions:\n{log}");
+    setup.database().query("RENAME TABLE hidden TO raw_events").execute().await?;
+    produce_events(&setup, None, 100..200).await?;
     each_once(&setup, "raw_events", &raw).await?;
     setup.finish().await
 }
