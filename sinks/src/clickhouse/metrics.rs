@@ -72,7 +72,7 @@ impl SinkMetrics {
             replays: metrics.counter_vec("clickhouse_replays_total", "Partitions whose offsets were found behind their rows.", &["table"]),
             skipped: metrics.counter_vec(
                 "clickhouse_skipped_offsets_total",
-                "Offsets between a partition's rows and an offset that somebody set.",
+                "Offsets between a partition's rows, or its beginning, and an offset that somebody set.",
                 &["table"],
             ),
             expired: metrics.counter_vec(

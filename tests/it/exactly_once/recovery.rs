@@ -95,7 +95,7 @@ async fn a_text_that_is_not_ours_is_no_intent() -> anyhow::Result<()> {
     for text in ["", "junk", "v2 epoch=0 first=5 last=9 n=5", &"x".repeat(4_000)] {
         let mut setup = Setup::new("").await?;
         produce_events(&setup, Some(PARTITION), 0..20).await?;
-        // Ahead of nothing: the first ten are passed over, and no epoch is opened.
+        // Ahead of nothing: the first ten are passed over and counted, and no epoch is opened.
         commit(&setup, "raw_events", &setup.topics().raw(), &[(PARTITION, 10)], text)?;
         setup.start(Service::ClickHouse).await?;
         eventually(Duration::from_secs(30), async || {
@@ -105,6 +105,8 @@ async fn a_text_that_is_not_ours_is_no_intent() -> anyhow::Result<()> {
         })
         .await?;
         assert_eq!(setup.count("SELECT count() FROM raw_events").await?, 10, "{text}");
+        let skipped = "aftersend_clickhouse_skipped_offsets_total{table=\"raw_events\"}";
+        assert_eq!(setup.metric(Service::ClickHouse, skipped).await?, 10.0, "{text}");
         setup.finish().await?;
     }
     Ok(())

@@ -142,6 +142,7 @@ impl Standing {
                 (Some(_), Some(last), Some(committed)) if committed > last + 1 => {
                     oddities.push(Oddity::Skipped(next.min(committed) - last - 1))
                 }
+                (None, _, Some(committed)) if committed > self.log.start => oddities.push(Oddity::Skipped(committed - self.log.start)),
                 _ => {}
             }
         }

@@ -214,6 +214,8 @@ fn a_partition_begins_as_what_is_committed_and_what_is_stored_say() {
         ("expired", standing(None, "", rows(99, 2)), open(0, 3), vec![Oddity::Replay(3)]),
         ("reset to where it was", standing(Some(100), "", rows(99, 2)), open(100, 2), vec![]),
         ("reset forward", standing(Some(150), "", rows(99, 2)), open(150, 2), vec![Oddity::Skipped(50)]),
+        ("set forward before the first row", standing(Some(150), "", none), open(150, 0), vec![Oddity::Skipped(150)]),
+        ("set to the beginning before the first row", standing(Some(0), "", none), open(0, 0), vec![]),
         ("put back with its text", standing(Some(50), "v2 epoch=2", rows(99, 2)), open(50, 3), vec![Oddity::Replay(3)]),
         ("an old intent put back", standing(Some(10), BATCH, rows(21, 2)), open(10, 3), vec![Oddity::Replay(3)]),
         ("a text of an older epoch", standing(Some(10), BATCH, other_epoch), open(10, 4), vec![Oddity::Replay(4)]),
