@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aftersend_pipeline::config::ClickHouse;
+use aftersend_schemas::columns::TABLES;
 use aftersend_schemas::migrations::{MIGRATIONS, Migration, RECORDS, RETENTION, Target, VIEWS};
 use clickhouse::Client;
 
@@ -52,6 +53,35 @@ pub enum MigrateError {
         "database {0} has our tables and no record of migrations: they were made before there was one; set clickhouse.database to a new name and replay, or drop it"
     )]
     Unrecorded(String),
+    /// A table is not there.
+    #[error("table {0} does not exist: run `aftersend migrate`, which makes it again; its rows come back by a replay")]
+    NoTable(String),
+    /// A column is not there.
+    #[error(
+        "table {table} has no column {column}, which needs type {needed}: run `aftersend migrate`; if it was dropped by hand, add it with ALTER TABLE {table} ADD COLUMN {column} {needed}"
+    )]
+    NoColumn {
+        /// With its database.
+        table: String,
+        /// Its name.
+        column: &'static str,
+        /// As the server names it.
+        needed: &'static str,
+    },
+    /// A column has another type.
+    #[error(
+        "column {column} of {table} has type {found} and needs {needed}: run `aftersend migrate`; if it was changed by hand, change it back with ALTER TABLE {table} MODIFY COLUMN {column} {needed}"
+    )]
+    OtherType {
+        /// With its database.
+        table: String,
+        /// Its name.
+        column: &'static str,
+        /// As it is.
+        found: String,
+        /// As it must be.
+        needed: &'static str,
+    },
 }
 
 #[derive(Debug, Clone, clickhouse::Row, serde::Deserialize)]
@@ -109,6 +139,8 @@ pub async fn migrate(config: &ClickHouse) -> Result<Vec<&'static str>, MigrateEr
             run("retention", vec![target.retain(&rule, days)]).await?;
         }
     }
+    // A view over a column that somebody dropped fails with less to say.
+    check_columns(&client, config, |_| true).await?;
     run("views", target.statements(VIEWS)).await?;
     Ok(applied)
 }
@@ -157,6 +189,34 @@ pub(super) async fn tables(client: &Client, config: &ClickHouse) -> Result<BTree
     let query = client.clone().with_database("system").query("SELECT name FROM system.tables WHERE database = ?").bind(&config.database);
     let found = query.fetch_all::<String>().await;
     Ok(found.map_err(failure(config, "looking for tables"))?.into_iter().collect())
+}
+
+/// Refuses tables of which a column is missing or has another type.
+pub(super) async fn check_columns(client: &Client, config: &ClickHouse, is_filled: impl Fn(&str) -> bool) -> Result<(), MigrateError> {
+    let query = client
+        .clone()
+        .with_database("system")
+        .query("SELECT table, name, type FROM system.columns WHERE database = ?")
+        .bind(&config.database);
+    let rows = query.fetch_all::<(String, String, String)>().await.map_err(failure(config, "looking at columns"))?;
+    let mut found: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for (table, column, kind) in rows {
+        found.entry(table).or_default().insert(column, kind);
+    }
+    for table in TABLES.iter().filter(|table| is_filled(table.name)) {
+        let name = || format!("{}.{}", config.database, table.name);
+        let columns = found.get(table.name).ok_or_else(|| MigrateError::NoTable(name()))?;
+        for &(column, needed) in table.columns {
+            match columns.get(column) {
+                None => return Err(MigrateError::NoColumn { table: name(), column, needed }),
+                Some(kind) if kind != needed => {
+                    return Err(MigrateError::OtherType { table: name(), column, found: kind.clone(), needed });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn failure(config: &ClickHouse, what: &'static str) -> impl FnOnce(clickhouse::error::Error) -> MigrateError + use<> {

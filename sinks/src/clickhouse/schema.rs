@@ -1,61 +1,30 @@
 //! Whether the tables are as this release fills them, asked before the first record is read.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::retry::Backoff;
 use aftersend_pipeline::telemetry::Latch;
-use aftersend_schemas::columns::TABLES;
 use aftersend_schemas::migrations::{MIGRATIONS, Migration, views};
 use tokio_util::sync::CancellationToken;
 
 use super::client;
 use super::failure::Cause;
 use super::metrics::SinkMetrics;
-use super::migrate::{MigrateError, failure, is_current, tables};
+use super::migrate::{MigrateError, check_columns, is_current, tables};
 
 /// What is wrong with the tables, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The server does not answer, or a newer release was here.
+    /// The server does not answer, a newer release was here, or a table is not as it was made.
     #[error(transparent)]
     Migrations(#[from] MigrateError),
     /// An older release made the tables.
     #[error("database {0} lacks migrations of this release: run `aftersend migrate`")]
     Behind(String),
-    /// A table is not there.
-    #[error("table {0} does not exist: run `aftersend migrate`, which makes it again; its rows come back by a replay")]
-    NoTable(String),
     /// A view is not there.
     #[error("view {0} does not exist: run `aftersend migrate`, which makes it again; nothing is lost")]
     NoView(String),
-    /// A column is not there.
-    #[error(
-        "table {table} has no column {column}, which needs type {needed}: run `aftersend migrate`; if it was dropped by hand, add it with ALTER TABLE {table} ADD COLUMN {column} {needed}"
-    )]
-    NoColumn {
-        /// With its database.
-        table: String,
-        /// Its name.
-        column: &'static str,
-        /// As the server names it.
-        needed: &'static str,
-    },
-    /// A column has another type.
-    #[error(
-        "column {column} of {table} has type {found} and needs {needed}: run `aftersend migrate`; if it was changed by hand, change it back with ALTER TABLE {table} MODIFY COLUMN {column} {needed}"
-    )]
-    OtherType {
-        /// With its database.
-        table: String,
-        /// Its name.
-        column: &'static str,
-        /// As it is.
-        found: String,
-        /// As it must be.
-        needed: &'static str,
-    },
 }
 
 impl SchemaError {
@@ -107,7 +76,7 @@ pub async fn check_database(config: &ClickHouse) -> Result<(), SchemaError> {
     let there = tables(&client(config), config).await?;
     let name = |missing: &str| format!("{}.{missing}", config.database);
     if let Some(missing) = MIGRATIONS.iter().flat_map(Migration::tables).find(|name| !there.contains(*name)) {
-        return Err(SchemaError::NoTable(name(missing)));
+        return Err(MigrateError::NoTable(name(missing)).into());
     }
     views().find(|name| !there.contains(*name)).map_or(Ok(()), |missing| Err(SchemaError::NoView(name(missing))))
 }
@@ -118,24 +87,5 @@ pub async fn check_schema(config: &ClickHouse) -> Result<(), SchemaError> {
     if !is_current(&client, config).await? {
         return Err(SchemaError::Behind(config.database.clone()));
     }
-    let query = client.query("SELECT table, name, type FROM system.columns WHERE database = ?").bind(&config.database);
-    let rows = query.fetch_all::<(String, String, String)>().await.map_err(failure(config, "looking at columns"))?;
-    let mut found: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for (table, column, kind) in rows {
-        found.entry(table).or_default().insert(column, kind);
-    }
-    for table in TABLES.iter().filter(|table| config.fills(table.name)) {
-        let name = || format!("{}.{}", config.database, table.name);
-        let columns = found.get(table.name).ok_or_else(|| SchemaError::NoTable(name()))?;
-        for &(column, needed) in table.columns {
-            match columns.get(column) {
-                None => return Err(SchemaError::NoColumn { table: name(), column, needed }),
-                Some(kind) if kind != needed => {
-                    return Err(SchemaError::OtherType { table: name(), column, found: kind.clone(), needed });
-                }
-                Some(_) => {}
-            }
-        }
-    }
-    Ok(())
+    Ok(check_columns(&client, config, |table| config.fills(table)).await?)
 }
