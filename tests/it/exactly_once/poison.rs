@@ -81,7 +81,7 @@ async fn ids_of_hundreds_of_times_at_once_hold_nothing_up() -> anyhow::Result<()
 async fn a_record_that_claims_to_arrive_after_2106_is_kept() -> anyhow::Result<()> {
     let mut setup = Setup::new("").await?;
     let (producer, raw) = (producer(&setup)?, setup.topics().raw());
-    let headers = aftersend_pipeline::record_headers::raw(&Received { received_at: 7_000_000_000_000, ..received() });
+    let headers = aftersend_pipeline::record_headers::raw(&Received { received_at: 5_000_000_000_000, ..received() });
     let body = event(1);
     let record = FutureRecord::to(&raw).key("c-1").payload(&body).headers(headers);
     producer.send(record, Duration::from_secs(30)).await.map_err(|(error, _)| error)?;
