@@ -26,7 +26,7 @@ impl Observer for Nobody {
         std::future::pending().await
     }
     fn connected(&self) {}
-    fn unwanted(&self, _: Rc<()>, _: bool) -> impl Future<Output = ()> + 'static {
+    fn unwanted(&self, _: Rc<()>) -> impl Future<Output = ()> + 'static {
         std::future::pending()
     }
     fn leaving(&self) -> impl Future<Output = ()> + 'static {

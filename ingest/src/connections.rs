@@ -14,11 +14,11 @@ use crate::server::Observer;
 
 /// How long without a connection until none is on its way.
 const SETTLED: Duration = Duration::from_secs(1);
-/// How long a stranger may say nothing where others wait for the place, and how often that is looked at.
+/// How long a client may say nothing where others wait for the place, or the process ends, and how often the former is looked at.
 const QUIET: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// An answer has left after so long.
-const ANSWERED: Duration = Duration::from_millis(200);
+/// How often that is looked at where the process is about to end.
+const LOOK_AT_THE_END_EVERY: Duration = Duration::from_millis(200);
 
 /// Counts connections.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(crate) struct Connections {
     crowd: watch::Sender<bool>,
     /// Cancelled when no further requests are wanted.
     draining: CancellationToken,
-    /// Cancelled when nothing is waited for but what is in flight.
+    /// Cancelled when nothing is waited for but what was begun, or may begin at once.
     stopping: CancellationToken,
     limit: usize,
     metrics: IngestMetrics,
@@ -80,7 +80,7 @@ impl Connections {
         }
     }
 
-    /// Ends those with nothing in flight that the HTTP layer would wait for.
+    /// Ends those that say nothing, each once it has had the time in which a client speaks that has just connected.
     pub(crate) fn stop(&self) {
         self.stopping.cancel();
     }
@@ -122,7 +122,7 @@ impl Observer for Connections {
         }
     }
 
-    fn unwanted(&self, connection: Rc<Connection>, is_http2: bool) -> impl Future<Output = ()> + 'static {
+    fn unwanted(&self, connection: Rc<Connection>) -> impl Future<Output = ()> + 'static {
         let mut crowd = self.crowd.subscribe();
         let stopping = self.stopping.clone();
         async move {
@@ -135,11 +135,10 @@ impl Observer for Connections {
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
             };
-            // Over HTTP/1.1 the HTTP layer ends them itself. Over HTTP/2 the client was asked for no more, and waits for us to close.
             let done = async {
                 stopping.cancelled().await;
-                while !is_http2 || !connection.has_been_quiet_for(ANSWERED) {
-                    tokio::time::sleep(ANSWERED).await;
+                while !connection.has_been_quiet_for(QUIET) {
+                    tokio::time::sleep(LOOK_AT_THE_END_EVERY).await;
                 }
             };
             tokio::select! {

@@ -37,8 +37,8 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(125);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client that was refused early may go on sending before the connection is cut.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Requests in flight at the stop get this long; their own budget is shorter.
-const STOP_SECONDS: u64 = 5;
+/// After the stop: who was accepted last may begin within [`HEAD_TIMEOUT`], and is then answered.
+const STOP_SECONDS: u64 = 6;
 
 /// What happens on connections beside requests. Each connection that is accepted is then either connected or lost.
 pub trait Observer: Clone + Send + 'static {
@@ -58,7 +58,7 @@ pub trait Observer: Clone + Send + 'static {
     fn lost(&self);
 
     /// Waits until it is to end, whatever the client wants.
-    fn unwanted(&self, connection: Rc<Self::Connection>, is_http2: bool) -> impl Future<Output = ()> + 'static;
+    fn unwanted(&self, connection: Rc<Self::Connection>) -> impl Future<Output = ()> + 'static;
 
     /// Waits until no further requests are wanted of anybody.
     fn leaving(&self) -> impl Future<Output = ()> + 'static;
@@ -84,10 +84,9 @@ where
     O: Observer,
 {
     let builder = Server::build().disable_signals().shutdown_timeout(STOP_SECONDS).max_concurrent_connections(connections);
-    let stop = builder.graceful_shutdown_signal();
     let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
     let builder = builder.listen("ingest", listener, move || {
-        let (stop, tls) = (stop.clone(), tls.clone());
+        let tls = tls.clone();
         let (arrivals, errors) = (observer.clone(), observer.clone());
         let arrive = move |io| {
             arrivals.accepted();
@@ -96,10 +95,6 @@ where
         };
         let app = App::new().default_service(web::to(handler.clone())).into_factory().map_err(|error| error.error_response());
         let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stop = stop.clone();
-                async move { stop.notified().await }
-            })
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIMEOUT)
             .client_disconnect_timeout(DISCONNECT_TIMEOUT)
@@ -142,7 +137,7 @@ async fn arrive<O: Observer>(
     io.set_read_timeout(Some(SILENCE_TIMEOUT));
     io.set_write_timeout(Some(WRITE_TIMEOUT));
     let connection = Rc::new(observer.connected());
-    let fate = Fate { unwanted: Box::pin(observer.unwanted(connection.clone(), is_http2)), leaving: Box::pin(observer.leaving()) };
+    let fate = Fate { unwanted: Box::pin(observer.unwanted(connection.clone())), leaving: Box::pin(observer.leaving()) };
     let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
     Ok((Stream::new(Box::pin(io), first, connection, fate, is_http2), protocol, peer))
 }

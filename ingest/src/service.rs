@@ -14,7 +14,7 @@ use aftersend_pipeline::telemetry::{AdminError, Latch, Metrics, Readiness, serve
 use aftersend_schemas::topics::Topics;
 use arc_swap::ArcSwap;
 use rdkafka::error::KafkaError;
-use tokio::time::interval;
+use tokio::time::{Instant, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
@@ -35,6 +35,8 @@ use crate::watch::watch;
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
 /// Connections accepted above `ingest.max_connections`, so that their requests can be answered.
 const SPARE_CONNECTIONS: usize = 512;
+/// Connections that are accepted have reached their worker after so long.
+const ON_THEIR_WAY: Duration = Duration::from_millis(200);
 /// Open files beside connections: Kafka, logs, the admin pages.
 const OTHER_FILES: usize = 256;
 
@@ -161,7 +163,8 @@ impl Ingest {
             }
         };
         let connections = Connections::new(config.ingest.max_connections, door.draining.clone(), ingest_metrics);
-        let latch = readiness.latch();
+        // Who takes over is ready already, and pollers must not see a moment without.
+        let latch = predecessor.is_none().then(|| readiness.latch());
         let offered = config.ingest.handover.is_some().then(|| ports.try_clone()).transpose().map_err(IngestError::Server)?;
         let (admin_address, admin) = serve_on(ports.admin, config.ingest.admin_address()?, metrics, readiness.clone())?;
 
@@ -189,13 +192,15 @@ impl Ingest {
                 result = &mut serving => break Err(IngestError::Server(ended_early(result))),
             }
         };
-        readiness.drain();
-        door.draining.cancel();
-        if let Ok(end) = &ended {
-            drain(end, config.ingest.drain.0, &handle, &admin, &connections, taken.as_mut()).await;
+        // Whoever has the ports is ready: pollers must not hear otherwise.
+        if !matches!(ended, Ok(End::Taken)) {
+            readiness.drain();
         }
-        // Who has our ports and is not ready answers alone from now on.
-        drop(taken);
+        door.draining.cancel();
+        match &ended {
+            Ok(end) => drain(end, config.ingest.drain.0, &handle, &admin, &connections, taken).await,
+            Err(_) => drop(taken),
+        }
         connections.stop();
         handle.stop(true).await;
         let flushed = tokio::task::spawn_blocking(move || door.publisher.flush(Duration::from_secs(10))).await;
@@ -226,11 +231,11 @@ fn needed(config: &Config) -> [String; 2] {
     [topics.raw(), topics.dead()]
 }
 
-/// Holds readiness back until the topics have been seen to be safe (until then requests are answered 503), sends the predecessor away, and offers the
-/// ports in turn: at once where nobody else does. Returns when they are taken.
+/// Sends the predecessor away, or, where there is none, holds readiness back until the topics have been seen to be safe (until then requests are
+/// answered 503). Offers the ports in turn: at once where nobody else does. Returns when they are taken.
 async fn ready_until_taken(
     config: &Config,
-    latch: Latch,
+    latch: Option<Latch>,
     ports: Option<Ports>,
     predecessor: Option<Predecessor>,
     shutdown: &CancellationToken,
@@ -249,11 +254,10 @@ async fn ready_until_taken(
         Ok::<_, IngestError>(())
     };
     let tell_ready = || {
-        latch.release();
+        latch.into_iter().for_each(Latch::release);
         tracing::info!(handover = config.ingest.handover.as_ref().map(|path| path.display().to_string()), "ingest is ready");
     };
     if let Some(predecessor) = predecessor {
-        ready.await?;
         let offer = offer()?;
         tell_ready();
         // If it has gone by itself there is nobody to send away.
@@ -280,7 +284,7 @@ async fn taken(offer: Option<&Offer>) {
     }
 }
 
-/// Goes on answering, each time with `Connection: close`, so that clients leave by themselves.
+/// Goes on answering, each time with `Connection: close`, so that clients leave by themselves; then accepts no more.
 ///
 /// After a shutdown the port stays open for the whole time, since balancers need a while to see that this replica is not ready. Once another process
 /// has it, there is nothing to wait for but the connections that are open.
@@ -290,21 +294,26 @@ async fn drain<T>(
     server: &ServerHandle,
     admin: &actix_web::dev::ServerHandle,
     connections: &Connections,
-    taken: Pin<&mut T>,
+    mut taken: Pin<Box<T>>,
 ) where
     T: Future<Output = Result<(), IngestError>>,
 {
-    let deadline = tokio::time::Instant::now() + limit;
+    let deadline = Instant::now() + limit;
     let is_taken = match end {
         End::Taken => true,
-        End::Shutdown => tokio::time::timeout_at(deadline, taken).await.is_ok_and(|result| result.is_ok()),
+        End::Shutdown => timeout_at(deadline, taken.as_mut()).await.is_ok_and(|result| result.is_ok()),
     };
     if is_taken {
-        server.pause().await;
-        // The other process answers from now on.
-        admin.stop(false).await;
+        admin.pause().await;
+    }
+    server.pause().await;
+    // Who has our ports and is not ready answers alone from now on.
+    drop(taken);
+    sleep(ON_THEIR_WAY).await;
+    if is_taken {
         tracing::info!(connections = connections.count(), "another process has taken over");
-        let _ = tokio::time::timeout_at(deadline, connections.all_closed()).await;
+        let closed = timeout_at(deadline, connections.all_closed());
+        let _ = tokio::join!(admin.stop(true), closed);
     }
 }
 

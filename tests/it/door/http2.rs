@@ -8,9 +8,9 @@ use anyhow::ensure;
 
 use super::{ended, event, resident_bytes};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
+pub(super) const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -21,7 +21,7 @@ const AGAIN: u8 = 0xbe;
 /// Buffers of more connections than before, and of both ends of each.
 const GROWTH_BYTES: u64 = 24 * 1024 * 1024;
 
-fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[1..], &[kind, flags], &stream.to_be_bytes(), body].concat()
 }
 
@@ -30,12 +30,12 @@ fn literal(form: u8, name: &str, value: &str) -> Vec<u8> {
 }
 
 /// POST to a path where no source is, with `x: y` to be referred to.
-fn head() -> Vec<u8> {
+pub(super) fn head() -> Vec<u8> {
     [&[0x83, 0x86][..], &literal(0x00, ":path", "/nowhere"), &literal(0x00, ":authority", "x"), &literal(0x40, "x", "y")].concat()
 }
 
 /// A head over as many frames as it takes.
-fn frames(stream: u32, head: &[u8]) -> Vec<u8> {
+pub(super) fn frames(stream: u32, head: &[u8]) -> Vec<u8> {
     let pieces = head.len().div_ceil(FRAME_BYTES);
     let frame = |(number, piece): (usize, &[u8])| {
         let kind = if number == 0 { HEADERS } else { CONTINUATION };

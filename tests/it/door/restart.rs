@@ -8,7 +8,7 @@ use aftersend_tests::{Process, SIGNING_KEY, Service, Setup, Wire, eventually, re
 use anyhow::{Context as _, ensure};
 use tokio::task::JoinSet;
 
-use super::event;
+use super::{event, http2};
 
 /// Senders that go on until they are stopped: each event once, on a connection kept for as long as the door keeps it, or on a new one each time.
 struct Load {
@@ -222,5 +222,105 @@ async fn sigterm_ends_readiness_and_goes_on_answering_for_the_drain_time() -> an
     assert!(status.success() && took >= Duration::from_secs(2) && took < Duration::from_secs(6), "{status} after {took:?}");
     assert!(Wire::connect(&address).await.is_err());
     assert_eq!(read_topic(&setup.config, &setup.topics().raw())?.len(), 3);
+    setup.finish().await
+}
+
+/// Connects in the ways in which a client can have said nothing, or not all, yet; then waits until the port is given up, and goes on.
+async fn speak_when_the_drain_has_ended(setup: &mut Setup, drain: Duration, given_up: impl AsyncFn() -> bool) -> anyhow::Result<()> {
+    let address = setup.config.ingest.listen.clone();
+    let mut idle = Wire::connect(&address).await?;
+    assert_eq!(idle.ask(&signed(event("idle").as_bytes(), "")).await?.status, 200);
+    setup.process(Service::Ingest)?.signal("TERM")?;
+    tokio::time::sleep(drain - Duration::from_millis(300)).await;
+    let (mut silent, mut half, mut http2) =
+        (Wire::connect(&address).await?, Wire::connect(&address).await?, Wire::connect(&address).await?);
+    let [first, second] = ["silent", "half"].map(|id| signed(event(id).as_bytes(), ""));
+    half.send(&second[..40]).await?;
+    http2.send(&[http2::PREFACE, &http2::frame(http2::SETTINGS, 0, 0, &[])].concat()).await?;
+    eventually(Duration::from_secs(5), async || {
+        ensure!(given_up().await, "the port is still there");
+        Ok(())
+    })
+    .await?;
+    for (wire, request, name) in [(&mut silent, &first[..], "silent"), (&mut half, &second[40..], "half a head")] {
+        let answer = wire.ask(request).await.context(name)?;
+        ensure!(answer.status == 200 && answer.head.contains("connection: close"), "{name}: {answer:?}");
+    }
+    http2.send(&http2::frames(1, &http2::head())).await?;
+    let rest = http2.rest().await?;
+    let rest = String::from_utf8_lossy(&rest);
+    ensure!(rest.contains(r#"{"result":"unknown_source"}"#), "over HTTP/2: {rest}");
+    idle.closed().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_connected_when_the_drain_ends_is_answered_and_nobody_else_is_waited_for() -> anyhow::Result<()> {
+    let mut setup = Setup::configured("drain = \"2s\"", "").await?;
+    setup.start(Service::Ingest).await?;
+    let address = setup.config.ingest.listen.clone();
+    let started = Instant::now();
+    speak_when_the_drain_has_ended(&mut setup, Duration::from_secs(2), async || Wire::connect(&address).await.is_err()).await?;
+    let status = setup.ended(Service::Ingest).await?;
+    let took = started.elapsed();
+    assert!(status.success() && took < Duration::from_secs(8), "{status} after {took:?}");
+    assert_eq!(read_topic(&setup.config, &setup.topics().raw())?.len(), 3);
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_is_not_ready_takes_the_queue_over_when_the_drain_ends() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut setup = Setup::configured(&format!("drain = \"2s\"\nhandover = {:?}", directory.path().join("ingest.sock")), "").await?;
+    setup.start(Service::Ingest).await?;
+    let address = setup.config.ingest.listen.clone();
+    let mut command = std::process::Command::new(aftersend_tests::binary()?);
+    command.arg("ingest").arg("--config").arg(setup.file()).env("AFTERSEND__KAFKA__BROKERS", "127.0.0.1:1");
+    let successor = Process::spawn("successor".into(), &mut command, directory.path().join("successor.log"))?;
+    eventually(Duration::from_secs(20), async || {
+        ensure!(successor.log().contains("waiting for kafka"), "it has not tried yet");
+        Ok(())
+    })
+    .await?;
+    let serves = async || successor.log().contains("this one answers 503");
+    speak_when_the_drain_has_ended(&mut setup, Duration::from_secs(2), serves).await?;
+    let answer = Wire::connect(&address).await?.ask(&signed(event("fresh").as_bytes(), "")).await?;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(setup.ended(Service::Ingest).await?.success());
+    successor.kill()?;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_pages_are_there_and_ready_throughout_a_takeover() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut setup = Setup::configured(&format!("handover = {:?}\ndrain = \"2s\"", directory.path().join("ingest.sock")), "").await?;
+    setup.start(Service::Ingest).await?;
+    let ready = format!("http://{}/readyz", setup.config.ingest.admin);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut pollers = JoinSet::new();
+    for _ in 0..4 {
+        let (ready, stop) = (ready.clone(), stop.clone());
+        pollers.spawn(async move {
+            // A connection each, as probes do.
+            let client = reqwest::Client::builder().pool_max_idle_per_host(0).build()?;
+            let mut polls = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let response = client.get(&ready).send().await.with_context(|| format!("poll {polls}"))?;
+                ensure!(response.status() == 200, "poll {polls}: {}", response.status());
+                polls += 1;
+            }
+            anyhow::Ok(polls)
+        });
+    }
+    let file = setup.file().display().to_string();
+    for generation in 0..3 {
+        let log = directory.path().join(format!("{generation}.log"));
+        let before = setup.replace(Service::Ingest, Process::start(&["ingest", "--config", &file], log)?)?;
+        assert!(before.ended().await?.success());
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(polls) = pollers.join_next().await {
+        assert!(polls?? > 10);
+    }
     setup.finish().await
 }
