@@ -47,12 +47,14 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(crate) struct Allowlist {
     entries: Vec<AllowedAddresses>,
     published: Arc<Published>,
+    /// Who is asked for them, if anybody is.
+    asked_at: Option<Option<String>>,
     _refresh: Option<DropGuard>,
 }
 
-/// Addresses by region, kept over reloads. What is refreshed is added to the built-in list: the signature decides in the end, and a list that lost an address would stop a
-/// stream for an hour.
-pub(crate) struct Published {
+/// Addresses by region. What is refreshed is added to the built-in list: the signature decides in the end, and a list that lost an address would stop
+/// a stream for an hour.
+struct Published {
     us: ArcSwap<Vec<Network>>,
     eu: ArcSwap<Vec<Network>>,
 }
@@ -81,15 +83,18 @@ fn built_in(region: Region) -> Vec<Network> {
 }
 
 impl Allowlist {
-    /// Begins to refresh `published`, if that is asked for; ends with the value.
-    pub(crate) fn new(config: &config::Allowlist, published: &Arc<Published>, metrics: &IngestMetrics) -> Self {
+    /// Begins to refresh what is published, if that is asked for; ends with the value. What was learned `before` a reload counts as long as the same
+    /// is asked.
+    pub(crate) fn new(config: &config::Allowlist, before: Option<&Self>, metrics: &IngestMetrics) -> Self {
+        let asked_at = config.refresh.is_some().then(|| config.refresh_url.clone());
+        let published = before.filter(|before| before.asked_at == asked_at).map(|before| before.published.clone()).unwrap_or_default();
         let refresh = config.refresh.map(|every| {
             let stop = CancellationToken::new();
             let asked = Asked { config: config.clone(), every: every.0, published: published.clone(), metrics: metrics.clone() };
             tokio::spawn(stop.clone().run_until_cancelled_owned(asked.refresh_for_ever()));
             stop.drop_guard()
         });
-        Self { entries: config.addresses.clone(), published: published.clone(), _refresh: refresh }
+        Self { entries: config.addresses.clone(), published, asked_at, _refresh: refresh }
     }
 
     /// True if `address` may send to a source whose workspace lives in `region`.
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_entry_stands_for_the_region_of_the_source_for_a_region_or_for_itself() {
-        let list = |entry| Allowlist { entries: vec![entry], published: Arc::default(), _refresh: None };
+        let list = |entry| Allowlist { entries: vec![entry], published: Arc::default(), asked_at: None, _refresh: None };
         let (us, eu): (IpAddr, IpAddr) = (US[0].parse().unwrap(), EU[9].parse().unwrap());
         let source = list(AllowedAddresses::Source);
         assert!(source.allows(us, Region::Us) && source.allows(eu, Region::Eu));

@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::admission::Admission;
-use crate::allowlist::Published;
 use crate::answer::Answer;
 use crate::body::{self, Body, Limits};
 use crate::client_address::client_address;
@@ -47,7 +46,6 @@ const CONTENT_TYPE_BYTES: usize = 200;
 /// What every worker shares.
 pub(crate) struct Door {
     pub(crate) rules: ArcSwap<Rules>,
-    pub(crate) published: Arc<Published>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) publisher: Publisher,
     pub(crate) metrics: IngestMetrics,

@@ -23,7 +23,7 @@ pub(crate) fn reload(running: &Config, door: &Door, certificates: Option<&mut Ce
 
 fn read(running: &Config, door: &Door) -> Result<(), ConfigError> {
     let new = running.reload()?;
-    let rules = Arc::new(Rules::new(&new, &door.published, &door.metrics)?);
+    let rules = Arc::new(Rules::new(&new, Some(&door.rules.load()), &door.metrics)?);
     let old = door.rules.swap(rules);
     for gone in old.sources.iter().filter(|old| new.sources.iter().all(|source| source.name != old.name)) {
         door.metrics.forget_silence(&gone.name);

@@ -1,12 +1,11 @@
 //! What a reload swaps while requests go on.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use aftersend_pipeline::config::{Config, ConfigError, Network, TimestampWindow};
 use aftersend_schemas::privacy::Privacy;
 
-use crate::allowlist::{Allowlist, Published};
+use crate::allowlist::Allowlist;
 use crate::metrics::IngestMetrics;
 use crate::sources::Sources;
 
@@ -20,7 +19,9 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn new(config: &Config, published: &Arc<Published>, metrics: &IngestMetrics) -> Result<Self, ConfigError> {
+    /// `before` is what counted until now.
+    pub(crate) fn new(config: &Config, before: Option<&Self>, metrics: &IngestMetrics) -> Result<Self, ConfigError> {
+        let listed = before.and_then(|before| before.allowlist.as_ref());
         let sources = config.require_sources()?;
         for source in sources.iter().filter(|source| source.is_unsigned()) {
             tracing::warn!(source.name, "this source has no signing keys: whoever knows its secret can send what he likes");
@@ -29,7 +30,7 @@ impl Rules {
             sources: Sources::new(sources, metrics),
             window: config.ingest.timestamp_window,
             trusted_proxies: config.ingest.trusted_proxies.clone(),
-            allowlist: config.ingest.allowlist.as_ref().map(|allowlist| Allowlist::new(allowlist, published, metrics)),
+            allowlist: config.ingest.allowlist.as_ref().map(|allowlist| Allowlist::new(allowlist, listed, metrics)),
             privacy: config.privacy.privacy()?,
         })
     }

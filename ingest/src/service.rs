@@ -1,7 +1,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_server::ServerHandle;
@@ -133,10 +132,8 @@ impl Ingest {
         allow_open_files(config.ingest.max_connections);
         let (metrics, readiness) = (Metrics::new(), Readiness::default());
         let ingest_metrics = IngestMetrics::new(&metrics);
-        let published = Arc::default();
         let door = Data::new(Door {
-            rules: ArcSwap::from_pointee(Rules::new(&config, &published, &ingest_metrics)?),
-            published,
+            rules: ArcSwap::from_pointee(Rules::new(&config, None, &ingest_metrics)?),
             admission: Admission::new(&config.ingest),
             publisher: Publisher::new(&config, ingest_metrics.clone()).map_err(IngestError::Producer)?,
             metrics: ingest_metrics.clone(),

@@ -33,7 +33,7 @@ async fn only_listed_addresses_may_send_as_trusted_proxies_tell_them() -> anyhow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_allowlist_is_refreshed_and_a_bad_answer_takes_nobody_off_it() -> anyhow::Result<()> {
+async fn the_allowlist_is_refreshed_and_a_bad_answer_takes_nobody_off_it_but_a_reload_that_asks_nobody() -> anyhow::Result<()> {
     let answer = Arc::new(Mutex::new((200, "{\"ip_addresses\":[\"127.0.0.1\"]}".to_owned())));
     let shared = answer.clone();
     let asked = move |request: HttpRequest| {
@@ -76,6 +76,16 @@ async fn the_allowlist_is_refreshed_and_a_bad_answer_takes_nobody_off_it() -> an
     }
     let log = setup.process(Service::Ingest)?.log();
     assert!(!log.contains("app key"), "{log}");
+
+    // What was learned goes with the question.
+    let text = std::fs::read_to_string(setup.file())?;
+    std::fs::write(setup.file(), text.replace("refresh = \"1h\"\n", ""))?;
+    setup.process(Service::Ingest)?.signal("HUP")?;
+    eventually(Duration::from_secs(5), async || {
+        ensure!(status().await? == 403, "still allowed");
+        Ok(())
+    })
+    .await?;
     handle.stop(false).await;
     setup.finish().await
 }
