@@ -1,6 +1,5 @@
 //! One request, from its headers to its answer.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -8,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::http::{Method, Version};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -40,8 +39,8 @@ const BUDGET: Duration = Duration::from_millis(2_800);
 const BODY_TOO_LARGE: &str = "body_too_large";
 /// Reason of a dead letter whose body is compressed, or otherwise encoded: Customer.io documents none.
 const BODY_ENCODED: &str = "body_encoded";
-/// Longest `Content-Type` that is kept.
-const CONTENT_TYPE_BYTES: usize = 200;
+/// Longest name of a type, and of a subtype (RFC 6838 section 4.2).
+const TYPE_NAME_BYTES: usize = 127;
 
 /// What every worker shares.
 pub(crate) struct Door {
@@ -206,7 +205,7 @@ impl Door {
             workspace: source.workspace.as_str().into(),
             received_at,
             signature_timestamp: headers.map(|headers| headers.timestamp.into()).unwrap_or_default(),
-            content_type: header_text(request, CONTENT_TYPE, CONTENT_TYPE_BYTES),
+            content_type: request.headers().get(CONTENT_TYPE).map(|value| media_type(value.as_bytes())).unwrap_or_default().into(),
             ingest_id: ingest_id(received_at).into(),
         };
         let prepared = match &body {
@@ -289,7 +288,43 @@ fn is_encoded(request: &HttpRequest) -> bool {
     request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-fn header_text(request: &HttpRequest, name: HeaderName, most: usize) -> Cow<'_, str> {
-    let value = request.headers().get(name).map(|value| value.as_bytes()).unwrap_or_default();
-    String::from_utf8_lossy(&value[..value.len().min(most)])
+/// What stands before the parameters, which can say anything; nothing of what is no type.
+fn media_type(value: &[u8]) -> &str {
+    let is_name = |name: &str| {
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+        (1..=TYPE_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_legal)
+    };
+    let value = value.split(|byte| *byte == b';').next().and_then(|value| str::from_utf8(value).ok()).unwrap_or_default().trim();
+    match value.split_once('/') {
+        Some((kind, subtype)) if is_name(kind) && is_name(subtype) => value,
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_content_type_only_the_media_type_is_kept() {
+        for (value, kept) in [
+            ("application/json", "application/json"),
+            (" Application/vnd.x+json ; charset=utf-8", "Application/vnd.x+json"),
+            ("application/json; x=jane@dead.example", "application/json"),
+            ("application/json;x=\u{e9}", "application/json"),
+            ("jane@dead.example", ""),
+            ("application/jane@dead.example", ""),
+            ("application/json/jane", ""),
+            ("application/json, text/plain", ""),
+            ("application/", ""),
+            ("/json", ""),
+            ("", ""),
+        ] {
+            assert_eq!(media_type(value.as_bytes()), kept, "{value}");
+        }
+        let long = |length: usize| format!("application/{}", "x".repeat(length));
+        assert_eq!(media_type(long(127).as_bytes()), long(127));
+        assert_eq!(media_type(long(128).as_bytes()), "");
+        assert_eq!(media_type(b"\xff/json; charset=utf-8"), "");
+    }
 }

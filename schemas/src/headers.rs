@@ -14,7 +14,7 @@ pub const WORKSPACE: &str = "workspace";
 pub const RECEIVED_AT: &str = "received_at";
 /// `X-CIO-Timestamp` as it came.
 pub const SIGNATURE_TIMESTAMP: &str = "signature_timestamp";
-/// `Content-Type` as it came.
+/// Media type of `Content-Type`.
 pub const CONTENT_TYPE: &str = "content_type";
 /// Id that ingest gave the request; its answer names it too.
 pub const INGEST_ID: &str = "ingest_id";
@@ -45,7 +45,7 @@ pub struct Received<'a> {
     pub received_at: i64,
     /// `X-CIO-Timestamp` as it came.
     pub signature_timestamp: Cow<'a, str>,
-    /// `Content-Type` as it came; empty if there was none.
+    /// Media type of `Content-Type`; empty if there was none. Earlier releases kept its parameters, too.
     pub content_type: Cow<'a, str>,
     /// ULID that ingest gave the request and named in its answer; empty in records of earlier releases.
     #[schemars(default, skip_serializing_if = "str::is_empty")]

@@ -47,7 +47,16 @@ async fn right_signatures_are_accepted_and_stored_byte_for_byte_and_all_others_g
         let url = setup.webhook_url(&format!("source-{place}"));
         let body = vector.body()?;
         let signed = async |timestamp: &str, signature: &str, body: &[u8]| {
-            post(&url, &[("X-CIO-Timestamp", timestamp), ("X-CIO-Signature", signature), ("Content-Type", "application/json")], body).await
+            post(
+                &url,
+                &[
+                    ("X-CIO-Timestamp", timestamp),
+                    ("X-CIO-Signature", signature),
+                    ("Content-Type", "application/json; x=jane@dead.example"),
+                ],
+                body,
+            )
+            .await
         };
         let (timestamp, signature) = (vector.timestamp.as_str(), vector.signature.as_str());
         assert_eq!(signed(timestamp, signature, &body).await?, 200);
@@ -86,7 +95,7 @@ async fn right_signatures_are_accepted_and_stored_byte_for_byte_and_all_others_g
         assert_eq!(stored.len(), 2, "twice accepted, twice stored: duplicates are recognised further on");
         let received = Received::from_headers(stored[0].headers(), 0);
         assert_eq!((stored[0].key_text().as_ref(), received.workspace.as_ref()), (key, workspace));
-        assert_eq!(received.content_type, "application/json");
+        assert_eq!(received.content_type, "application/json", "of the header only the media type");
         assert_eq!(received.received_at, stored[0].timestamp);
         assert_eq!(
             (received.source.as_ref(), received.signature_timestamp.as_ref()),
