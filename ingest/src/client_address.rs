@@ -9,12 +9,14 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The address nearest to us that is no trusted proxy. `X-Forwarded-For` is read from its end, and only behind a trusted peer: what stands further to
 /// the front may be the sender's invention. Something that is no address ends the walk, and then nothing is known.
+/// Empty elements of a list are none (RFC 9110 section 5.6.1.2).
 pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Option<IpAddr> {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer;
     // Several headers are one list; the last is the nearest.
     let lists: Vec<_> = headers.get_all(FORWARDED_FOR).collect();
-    let mut hops = lists.iter().rev().flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b','));
+    let hops = lists.iter().rev().flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b','));
+    let mut hops = hops.filter(|hop| !hop.trim_ascii().is_empty());
     while is_trusted(client) {
         match hops.next() {
             Some(hop) => client = address(str::from_utf8(hop).ok()?)?,
@@ -51,7 +53,11 @@ mod tests {
             ("::1", &["[2001:db8::7]:80"], Some("2001:db8::7")),
             ("::ffff:10.0.0.1", &["::ffff:198.51.100.1"], Some("198.51.100.1")),
             ("10.0.0.1", &["198.51.100.1, unknown"], None),
-            ("10.0.0.1", &[""], None),
+            ("10.0.0.1", &["198.51.100.1,"], Some("198.51.100.1")),
+            ("10.0.0.1", &["1.2.3.4,\t, 198.51.100.1 , ,", ""], Some("198.51.100.1")),
+            ("10.0.0.1", &["198.51.100.1, unknown,"], None),
+            ("10.0.0.1", &[""], Some("10.0.0.1")),
+            ("10.0.0.1", &[" , "], Some("10.0.0.1")),
         ] {
             let mut headers = HeaderMap::new();
             for value in forwarded {

@@ -99,6 +99,8 @@ pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, mut payload:
     let crowded = || connection.is_some_and(Connection::is_wanted_by_others);
     let is_last = match answer {
         Answer::TooManyConnections | Answer::Incomplete => true,
+        // The HTTP layer would agree to another protocol, and then speak none.
+        _ if is_http1 && request.head().upgrade() => true,
         _ => door.draining.is_cancelled() || (answer.status().is_client_error() && crowded()),
     };
     if is_last {

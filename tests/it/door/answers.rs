@@ -142,16 +142,27 @@ async fn bodies_come_in_any_legal_form_and_are_stored_as_sent_with_the_id_of_the
     }
 
     // Who also asks for another protocol gets an answer in this one.
-    let upgraded = signed(event("upgraded").as_bytes(), "Connection: Upgrade\r\nUpgrade: websocket\r\n");
-    let started = Instant::now();
-    assert_eq!(Wire::connect(&setup.config.ingest.listen).await?.ask(&upgraded).await?.status, 200);
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let protocols = ["websocket", "h2c"];
+    for protocol in protocols {
+        let upgraded = signed(event(protocol).as_bytes(), &format!("Connection: Upgrade\r\nUpgrade: {protocol}\r\n"));
+        let started = Instant::now();
+        let mut wire = Wire::connect(&setup.config.ingest.listen).await?;
+        let answer = wire.ask(&upgraded).await?;
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        assert_eq!(answer.status, 200, "{protocol}");
+        assert!(answer.head.contains("connection: close") && !answer.head.contains("upgrade"), "{}", answer.head);
+        wire.closed().await?;
+    }
 
     // No other client can have sent this one, so it need not cost an hour: encoded bytes are verified as they came, and kept.
     let encoded = b"\x1f\x8b\x08 no event";
     assert_eq!(wire.ask(&signed(encoded, "Content-Encoding: gzip\r\n")).await?.status, 200);
     assert_eq!(wire.ask(&signed(event("6").as_bytes(), "Content-Encoding: gzip\r\n")).await?.status, 200);
-    assert_eq!(read_topic(&setup.config, &setup.topics().raw())?.len(), bodies.len() + 2, "an event is an event, whatever the header says");
+    assert_eq!(
+        read_topic(&setup.config, &setup.topics().raw())?.len(),
+        bodies.len() + protocols.len() + 1,
+        "an event is an event, whatever the header says"
+    );
     let dead = read_topic(&setup.config, &setup.topics().dead())?;
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].value.as_deref(), Some(&encoded[..]));
