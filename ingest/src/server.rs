@@ -160,9 +160,9 @@ fn kind(error: &DispatchError) -> Option<&'static str> {
     Some(match error {
         DispatchError::Parse(ParseError::TooLarge) => "head_too_large",
         DispatchError::Parse(_) => "malformed",
+        DispatchError::Io(error) if has_left(error) => return None,
+        DispatchError::H2(error) if error.get_io().is_some_and(has_left) => return None,
         DispatchError::Io(_) => "io",
-        // Most clients end TLS by closing the connection.
-        DispatchError::H2(error) if error.get_io().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof) => return None,
         DispatchError::H2(error) => {
             // Of our own error the HTTP layer keeps the text.
             let text = error.get_io().and_then(io::Error::get_ref).map(ToString::to_string);
@@ -171,4 +171,20 @@ fn kind(error: &DispatchError) -> Option<&'static str> {
         DispatchError::DisconnectTimeout => "disconnect_timeout",
         _ => "other",
     })
+}
+
+/// Most clients end TLS by closing the connection.
+fn has_left(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_only_leaves_is_no_error() {
+        let kind = |error: io::ErrorKind| kind(&DispatchError::Io(error.into()));
+        assert_eq!((kind(io::ErrorKind::UnexpectedEof), kind(io::ErrorKind::ConnectionReset)), (None, Some("io")));
+    }
 }
