@@ -18,7 +18,7 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2";
 const PREFACE_LENGTH: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 /// GOAWAY on stream 0: every stream that was opened is still served, and there is no error.
 const GOAWAY: [u8; FRAME_HEAD + 8] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
-/// A head as it is sent; Customer.io's have less than 2 KiB. One that is no longer needs no second frame.
+/// A head as it is sent, over all its frames; Customer.io's have less than 2 KiB.
 const HEAD_BYTES: usize = 8 * 1024;
 /// As over HTTP/1.1. The head of a request takes memory by the number of its fields, and a field can take one byte to send.
 const HEAD_FIELDS: usize = 96;
@@ -114,13 +114,10 @@ impl Http2 {
     }
 
     fn begins(&mut self, frame: Frame) -> Result<(), Excess> {
-        self.head = None;
+        let head = self.head.take();
         match frame.kind {
             HEADERS => {
-                if frame.length > HEAD_BYTES || !frame.has(END_HEADERS) {
-                    return Err(Excess::HeadTooLarge);
-                }
-                self.head = Some(Head::new(frame));
+                self.head = Some(Head::new(frame)?);
                 self.heads_in_a_row += 1;
                 // Trailers open nothing.
                 if frame.stream > self.last_stream {
@@ -129,7 +126,10 @@ impl Http2 {
                 }
                 if self.open.len() > OPEN_STREAMS { Err(Excess::TooManyStreams) } else { Ok(()) }
             }
-            CONTINUATION => Err(Excess::HeadTooLarge),
+            CONTINUATION => {
+                self.head = Some(head.filter(|head| !head.is_last).ok_or(Excess::HeadTooLarge)?.goes_on(frame)?);
+                Ok(())
+            }
             RST_STREAM => {
                 self.open.remove(&frame.stream);
                 Ok(())
@@ -175,22 +175,37 @@ impl Http2 {
     }
 }
 
-/// A head between its padding, while it is read (RFC 9113 section 6.2).
+/// A head between its padding, while it is read (RFC 9113 sections 6.2 and 6.10).
 #[derive(Debug)]
 struct Head {
     is_padded: bool,
     /// Bytes before the fields.
     priority_left: usize,
-    /// Bytes of the fields.
+    /// Bytes of the fields, in this frame.
     left: usize,
+    /// Bytes of its frames, those under way included.
+    length: usize,
+    /// No frame of it follows this one.
+    is_last: bool,
     fields: Fields,
 }
 
 impl Head {
-    fn new(frame: Frame) -> Self {
+    fn new(frame: Frame) -> Result<Self, Excess> {
         let priority_left = if frame.has(PRIORITY) { 5 } else { 0 };
+        let head = Self { is_padded: frame.has(PADDED), priority_left, left: 0, length: 0, is_last: false, fields: Fields::default() };
         let left = frame.length.saturating_sub(priority_left);
-        Self { is_padded: frame.has(PADDED), priority_left, left, fields: Fields::default() }
+        Ok(Self { left, ..head.with(frame, frame.length)? })
+    }
+
+    /// Its next frame. What frames themselves take counts as well, else empty ones would never come to an end.
+    fn goes_on(self, frame: Frame) -> Result<Self, Excess> {
+        Ok(Self { is_padded: false, priority_left: 0, left: frame.length, ..self.with(frame, FRAME_HEAD + frame.length)? })
+    }
+
+    fn with(self, frame: Frame, bytes: usize) -> Result<Self, Excess> {
+        let length = self.length + bytes;
+        if length > HEAD_BYTES { Err(Excess::HeadTooLarge) } else { Ok(Self { length, is_last: frame.has(END_HEADERS), ..self }) }
     }
 
     fn read(&mut self, mut bytes: &[u8]) -> Result<(), Excess> {

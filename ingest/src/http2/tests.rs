@@ -56,7 +56,7 @@ fn the_last_word_comes_between_frames_however_they_are_split_and_once() {
 }
 
 #[test]
-fn a_head_has_one_frame_a_length_and_a_number_of_fields_however_it_is_split() {
+fn a_head_has_a_length_and_a_number_of_fields_however_it_is_split() {
     let too_large = Err(Excess::HeadTooLarge);
     let long =
         |bytes: usize| [&[0x44, 0x7f, (bytes - 4 - 127) as u8 | 0x80, ((bytes - 4 - 127) >> 7) as u8][..], &vec![b'x'; bytes - 4]].concat();
@@ -70,10 +70,42 @@ fn a_head_has_one_frame_a_length_and_a_number_of_fields_however_it_is_split() {
     );
     assert_eq!(verdict(&[head(1, &long(HEAD_BYTES))]), Ok(()));
     assert_eq!(verdict(&[head(1, &long(HEAD_BYTES + 1))]), too_large);
-    assert_eq!(verdict(&[frame(HEADERS, 0, 1, &[0x82])]), too_large, "more would follow");
+    assert_eq!(verdict(&[frame(HEADERS, 0, 1, &long(HEAD_BYTES + 1))]), too_large);
     assert_eq!(verdict(&[head(1, &[0x82]), frame(CONTINUATION, END_HEADERS, 1, &[0x82])]), too_large);
     // What is no head may look like one.
     assert_eq!(verdict(&[head(1, &[0x82]), frame(DATA, 0, 1, &[0xbe; 9_000]), frame(PING, 0, 0, &head(3, &[])[..8])]), Ok(()));
+}
+
+#[test]
+fn a_head_over_many_frames_counts_as_one() {
+    let too_large = Err(Excess::HeadTooLarge);
+    // Cut anywhere, also within a field: `x: y`, spelled out, again and again.
+    let fields = |count: usize| [0x00, 1, b'x', 1, b'y'].repeat(count);
+    let over = |fields: &[u8], piece: usize| {
+        let last = fields.len().div_ceil(piece) - 1;
+        let frame = |(number, piece): (usize, &[u8])| {
+            let kind = if number == 0 { HEADERS } else { CONTINUATION };
+            frame(kind, if number == last { END_HEADERS } else { 0 }, 1, piece)
+        };
+        fields.chunks(piece).enumerate().map(frame).collect::<Vec<_>>()
+    };
+    for piece in [1, 2, 3, 7, 100, 480] {
+        assert_eq!(verdict(&over(&fields(HEAD_FIELDS), piece)), Ok(()), "frames of {piece}");
+        assert_eq!(verdict(&over(&fields(HEAD_FIELDS + 1), piece)), too_large, "frames of {piece}");
+    }
+    let text =
+        |bytes: usize| [&[0x44, 0x7f, (bytes - 4 - 127) as u8 | 0x80, ((bytes - 4 - 127) >> 7) as u8][..], &vec![0x82; bytes - 4]].concat();
+    assert_eq!(verdict(&over(&text(HEAD_BYTES - FRAME_HEAD), 5_000)), Ok(()));
+    assert_eq!(verdict(&over(&text(HEAD_BYTES - FRAME_HEAD + 1), 5_000)), too_large);
+    let (begun, empty) = (frame(HEADERS, 0, 1, &[0x82]), frame(CONTINUATION, 0, 1, &[]));
+    assert_eq!(verdict(&[begun.clone(), frame(CONTINUATION, END_HEADERS, 1, &[]), head(3, &[0x82])]), Ok(()));
+    assert_eq!(verdict(&[vec![begun.clone()], vec![empty; HEAD_BYTES / FRAME_HEAD + 1]].concat()), too_large, "without end");
+    assert_eq!(verdict(&[begun, frame(PING, 0, 0, &[0; 8]), frame(CONTINUATION, 0, 1, &[])]), too_large, "of no head");
+    // Padding and priority belong to the first frame.
+    let padded = frame(HEADERS, PADDED | PRIORITY, 1, &[&[2][..], &[0x80; 5], &[0x82, 0, 0]].concat());
+    let rest = |fields: usize| frame(CONTINUATION, END_HEADERS | PADDED | PRIORITY, 1, &vec![0x82; fields]);
+    assert_eq!(verdict(&[padded.clone(), rest(HEAD_FIELDS - 1)]), Ok(()));
+    assert_eq!(verdict(&[padded, rest(HEAD_FIELDS)]), too_large);
 }
 
 #[test]

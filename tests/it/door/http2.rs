@@ -63,6 +63,25 @@ async fn errors(setup: &Setup, error: &str) -> anyhow::Result<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_may_take_more_than_one_frame() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    setup.start(Service::Ingest).await?;
+    let head = head();
+    let (first, second) = head.split_at(head.len() / 2);
+    let request = [
+        frame(HEADERS, END_STREAM, 1, first),
+        frame(CONTINUATION, 0, 1, second),
+        frame(CONTINUATION, END_HEADERS, 1, &[]),
+        frames(3, &head),
+    ];
+    let mut wire = Wire::connect(&setup.config.ingest.listen).await?;
+    wire.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &request.concat()].concat()).await?;
+    setup.settles(Service::Ingest, "aftersend_ingest_webhooks_total{result=\"unknown_source\"", 2.0).await?;
+    assert_eq!(errors(&setup, "head_too_large").await?, 0.0);
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heads_that_would_become_much_in_memory_end_their_connection_and_nobody_elses() -> anyhow::Result<()> {
     let mut setup = Setup::new("").await?;
     setup.start(Service::Ingest).await?;
