@@ -1,3 +1,4 @@
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
@@ -53,15 +54,15 @@ pub enum IngestError {
         /// As configured.
         address: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The ports cannot be taken from, or offered to, another process.
-    #[error("cannot use {path} for the hand-over: {source}; set ingest.handover to a path in a directory of this user's own", path = path.display())]
+    #[error("cannot use {path} for the hand-over: {source}{advice}", path = path.display(), advice = handover_advice(source))]
     Handover {
         /// As configured.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The TLS library refuses its settings.
     #[error("cannot serve TLS: {0}")]
@@ -77,7 +78,18 @@ pub enum IngestError {
     Topics(#[from] TopicError),
     /// The server ended by itself.
     #[error("the HTTP server stopped: {0}")]
-    Server(#[source] std::io::Error),
+    Server(#[source] io::Error),
+}
+
+/// What helps where the path itself is to blame.
+fn handover_advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    match error.kind() {
+        InvalidInput | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => {
+            "; set ingest.handover to a path in a directory of this user's own"
+        }
+        _ => "",
+    }
 }
 
 /// A bound ingest, not yet serving.
@@ -314,11 +326,11 @@ async fn drain<T>(
     }
 }
 
-fn ended_early(result: Result<std::io::Result<()>, tokio::task::JoinError>) -> std::io::Error {
+fn ended_early(result: Result<io::Result<()>, tokio::task::JoinError>) -> io::Error {
     match result {
-        Ok(Ok(())) => std::io::Error::other("ended early"),
+        Ok(Ok(())) => io::Error::other("ended early"),
         Ok(Err(error)) => error,
-        Err(error) => std::io::Error::other(error),
+        Err(error) => io::Error::other(error),
     }
 }
 
@@ -334,5 +346,20 @@ fn allow_open_files(connections: usize) {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: now.maximum });
     if raised.is_err() || most < needed {
         tracing::warn!(limit = most, needed, "the limit of open files is below ingest.max_connections: raise it (ulimit -n, LimitNOFILE)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_that_is_to_blame_is_to_be_changed() {
+        let advises = |kind: io::ErrorKind| {
+            let error = IngestError::Handover { path: "/run/x.sock".into(), source: kind.into() };
+            error.to_string().contains("set ingest.handover")
+        };
+        assert!(advises(io::ErrorKind::PermissionDenied) && advises(io::ErrorKind::InvalidInput));
+        assert!(!advises(io::ErrorKind::TimedOut) && !advises(io::ErrorKind::InvalidData) && !advises(io::ErrorKind::ConnectionReset));
     }
 }
