@@ -125,7 +125,7 @@ fn read(files: &Tls) -> Result<Pair, ConfigError> {
         key_file(format!("cannot be read as PEM: {why}"))
     })?;
     let key = ring::sign::any_supported_type(&key)
-        .map_err(|_| key_file("holds a key of a kind that is not supported: use RSA, ECDSA or Ed25519".to_owned()))?;
+        .map_err(|_| key_file("holds a key of a kind that is not supported: use RSA, ECDSA P-256 or P-384, or Ed25519".to_owned()))?;
     let key = CertifiedKey::new(chain, key);
     match key.keys_match() {
         Ok(()) => Ok(Pair { key, expires_at }),
