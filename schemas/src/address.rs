@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::ascii::letters_digits_and;
 use crate::json::trim;
 
 mod escape;
@@ -117,15 +118,7 @@ fn domain_of(text: &str) -> &str {
 }
 
 /// What a domain in ASCII is made of: letters, digits, hyphens, dots, underscores.
-const OF_DOMAINS: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'.' | b'_');
-        byte += 1;
-    }
-    table
-};
+const OF_DOMAINS: [bool; 256] = letters_digits_and(b"-._");
 
 /// A domain as the DNS knows it: lower case and in ASCII. Nothing for what can be none.
 fn ascii_domain(domain: &str) -> Option<Cow<'_, str>> {

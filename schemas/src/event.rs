@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 
 use crate::address::{self, Address};
+use crate::ascii::letters_digits_and;
 use crate::catalogue;
 use crate::event_time::EventTime;
 use crate::json::{self, NotAnObject, Value};
@@ -256,15 +257,7 @@ fn is_made_by_customer_io(text: &str) -> bool {
 }
 
 /// What Customer.io makes ids of: ASCII letters, digits, hyphens, underscores, equals signs.
-const OF_IDS: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'_' | b'=');
-        byte += 1;
-    }
-    table
-};
+const OF_IDS: [bool; 256] = letters_digits_and(b"-_=");
 
 /// True for texts short enough to be an id.
 pub(crate) fn is_id(text: &str) -> bool {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O or looks at a clock: time and data are arguments, so that a replay gives the same bytes.
 
 pub mod address;
+mod ascii;
 pub mod bounce;
 pub mod brake;
 pub mod catalogue;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::address::{self, Address};
+use crate::ascii::letters_digits_and;
 use crate::bounce::BounceClass;
 use crate::event::{self, Event};
 use crate::event_time::EventTime;
@@ -125,9 +126,10 @@ impl Normaliser {
             _ => text,
         };
         let shown = self.shown(text);
-        [&read.address, &read.of_person].into_iter().flatten().flat_map(names_in).fold(shown, |shown, name| {
+        let names = [&read.address, &read.of_person].into_iter().flatten().flat_map(names_in);
+        names.filter(|name| is_telling(name)).fold(shown, |shown, name| {
             let (before, behind) = shown.split_at(from(&shown));
-            match address::mask_word(behind, name).filter(|_| is_telling(name)) {
+            match address::mask_word(behind, name) {
                 Some(behind) => Cow::Owned([before, &behind].concat()),
                 None => shown,
             }
@@ -332,15 +334,7 @@ fn is_word(name: &str) -> bool {
 }
 
 /// ASCII letters, digits and underscores.
-const OF_WORDS: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_';
-        byte += 1;
-    }
-    table
-};
+const OF_WORDS: [bool; 256] = letters_digits_and(b"_");
 
 /// A member of the metadata.
 struct Rest<'a> {

@@ -20,6 +20,9 @@ pub const MASK: &str = "[address]";
 /// for.
 const QUOTED_BYTES: usize = 256;
 
+/// The longest word in other letters than those of ASCII that is looked for.
+const WORD_BYTES: usize = 64;
+
 /// Blanks that may stand between an at sign and what belongs to it.
 const BLANKS: usize = 3;
 
@@ -107,8 +110,8 @@ pub(crate) fn mask_word(text: &str, word: &str) -> Option<String> {
         let is_it = |found: &str| found.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
         return mask_words(text, places, |found| is_it(found).then_some(word.len()));
     }
-    // No ASCII letter is another's capital.
-    if text.is_ascii() {
+    // No ASCII letter is another's capital. What is longer than any local part may be (RFC 5321) would take its length for each byte of a text.
+    if text.is_ascii() || word.len() > WORD_BYTES {
         return None;
     }
     mask_words(text, text.char_indices().map(|(at, _)| at), |found| len_in_any_case(found, word))

@@ -74,6 +74,11 @@ const TRAPS: &[(BounceClass, &str)] = &[
     (PolicySender, "550 5.1.1 user unknown; helo=<mail.s.example"),
     // what is to be tried again, and when
     (HardRecipient, "550 5.1.1 no such user: please check the recipient's address and try again"),
+    (HardRecipient, "550 5.1.1 This user no longer works here. Please update your contact list."),
+    (HardRecipient, "550 5.1.1 This address is no longer in use, please remove it from your contacts list"),
+    (HardRecipient, "550 User unknown. Please update your list of contacts"),
+    (HardRecipient, "550 5.1.1 Unknown user; pending deletion"),
+    (HardRecipient, "550 5.2.1 The user's mailbox is disabled, account suspended"),
     (HardRecipient, "550 5.1.1 User unknown. Check the spelling and try again."),
     (
         HardRecipient,
