@@ -58,7 +58,6 @@ pub async fn run(config: &Config, options: &ExplainOptions) -> anyhow::Result<()
     }
 }
 
-/// As in the other commands, or by the key of the profile.
 fn text(person: &Person, explanation: &Explanation) -> String {
     let evaluation = &explanation.evaluation;
     let mut lines = vec![format!("{person}: {} {}", evaluation.score, evaluation.state.as_str()), format!("  {}", explanation.reason)];

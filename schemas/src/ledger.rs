@@ -211,6 +211,16 @@ impl LedgerRecord {
         }
     }
 
+    /// A `suppress` is about to be sent. The clock may have gone back since the last answer.
+    pub fn sends_suppress(&mut self, now: i64) {
+        self.suppress_sent_at = now.max(self.answered_at + 1);
+    }
+
+    /// Whatever was sent last has been answered. The clock may have gone back since it was sent.
+    pub fn answered(&mut self, now: i64) {
+        self.answered_at = now.max(self.suppress_sent_at);
+    }
+
     /// True while a `suppress` that may have been sent is the last that was: until something is answered, nothing but the same is sent.
     pub fn awaits_suppress(&self) -> bool {
         self.suppress_sent_at > self.answered_at

@@ -129,7 +129,7 @@ async fn an_address_where_nobody_answers_like_the_api_stops_the_calls_and_loses_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whom_a_profile_frees_that_could_not_be_fetched_yet_is_not_suppressed() -> anyhow::Result<()> {
-    let mut setup = Setup::tracking("", "[policy]\nhold_hard_bounce = \"3s\"\nhold_complaint = \"3s\"\n").await?;
+    let mut setup = Setup::tracking("", "[policy]\nhold_hard_bounce = \"10s\"\nhold_complaint = \"10s\"\n").await?;
     let profiles = Profiles::new(&setup)?;
     let broker = SlowBroker::start(&kafka_brokers()?, "aftersend-sink-track-test").await?;
     setup.launch_with(Service::Track, &[("AFTERSEND__KAFKA__BROKERS", &broker.address().to_string())])?;
@@ -145,7 +145,7 @@ async fn whom_a_profile_frees_that_could_not_be_fetched_yet_is_not_suppressed() 
         profiles.write(&[profile(id, 2, None)]).await?;
     }
     // Long after it was due.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    tokio::time::sleep(Duration::from_secs(14)).await;
     ensure!(setup.track_api.asked().iter().all(|asked| asked.call != "suppress"), "somebody was suppressed");
     broker.stall(false);
     for (id, _) in people {

@@ -91,7 +91,7 @@ mod tests {
         let attributes = BTreeMap::from([("a_reason".to_owned(), AttributeValue::Text(reason.to_owned()))]);
         let seen = Seen { as_of: 1_770_000_000, offset: 3, policy_version: 1 };
         let reasons = Reasons { complaints: 0, hard_bounced_at: None };
-        Planned { whom, call, attributes, rule: "attributes", digest: 1, seen, reasons }
+        Planned { whom, call, attributes, rule: "attributes", digest: 1, seen, reasons, has_verdict: false }
     }
 
     fn of(call: Call, reason: &str) -> Planned {

@@ -152,7 +152,7 @@ impl Caller {
     async fn intend(&self, mut attempt: Attempt) -> Attempt {
         if attempt.planned.call == Call::Suppress && !attempt.ledger.awaits_suppress() {
             // Whoever comes after a crash must know that this may have been sent.
-            attempt.ledger.suppress_sent_at = unix_millis();
+            attempt.ledger.sends_suppress(unix_millis());
             self.write_ledger(attempt.key.0, &attempt.ledger).await;
         }
         if attempt.intended.is_none() {

@@ -373,6 +373,15 @@ impl People {
         std::mem::take(&mut self.superseded)
     }
 
+    /// People who wait for profiles that are still to be read.
+    pub(super) fn behind_fence(&self) -> usize {
+        let is_behind = |(key, open): &(&PersonKey, &Open)| match (open.fence, self.places.get(&key.0)) {
+            (Some(Fence::Until(end)), Some(place)) => place.next < end,
+            (fence, _) => fence.is_some(),
+        };
+        self.open.iter().filter(is_behind).count()
+    }
+
     /// People with something to do.
     pub(super) fn len(&self) -> usize {
         self.open.len()
@@ -423,6 +432,7 @@ mod tests {
         assert!(people.ended(0, Some(NextOffset(2))));
         assert!(people.without_end().is_empty(), "nobody asks");
         assert!(!people.is_past_fence(&a, at(1)), "more may be there than the client has seen");
+        assert_eq!(people.behind_fence(), 1);
         assert_eq!(people.without_end(), [0]);
         people.found_ends(at(0), &[(0, 2)]);
         assert!(!people.is_past_fence(&a, at(2)), "of before it became due");
@@ -434,6 +444,7 @@ mod tests {
         assert!(!people.is_past_fence(&a, at(4)), "what ends the transaction stands behind the record");
         people.ended(0, Some(NextOffset(4)));
         assert!(people.is_past_fence(&a, at(4)), "what came after it became due is not waited for");
+        assert_eq!((people.behind_fence(), people.len()), (0, 2));
         let b = comes(&mut people, 4, "b");
         assert!(people.is_past_fence(&a, at(4)));
         assert!(!people.is_past_fence(&b, at(4)) && people.without_end() == [0], "this one became due later");

@@ -89,6 +89,8 @@ pub(super) struct Planned {
     pub(super) seen: Seen,
     /// What stands in it against mail.
     pub(super) reasons: Reasons,
+    /// It says that there should be none.
+    pub(super) has_verdict: bool,
 }
 
 /// The rules of one workspace, ready for use.
@@ -173,6 +175,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
         Some(Cause::Complaint) => (rules.on_complaint, rules.hold_complaint, "on_complaint"),
         None => (Reaction::Identify, rules.hold_complaint, "attributes"),
     };
+    let has_verdict = verdict.is_some();
     let suppress = verdict.filter(|_| reaction == Reaction::Suppress);
     // A suppress that waits for its answer is the last thing this person hears of us, unless it is no longer wanted.
     if !ledger.awaits_suppress() || suppress.is_none() {
@@ -186,7 +189,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
             let call = if unsubscribe { Call::Unsubscribe } else { Call::Identify };
             let rule = if unsubscribe { rule } else { "attributes" };
             let digest = digest(call, &ruled.names.without_time(&attributes));
-            return unless_refused(ledger, Planned { whom, call, digest, attributes, rule, seen, reasons });
+            return unless_refused(ledger, Planned { whom, call, digest, attributes, rule, seen, reasons, has_verdict });
         }
     }
     let Some(verdict) = suppress else { return Step::Done(Done::InStep) };
@@ -206,7 +209,7 @@ pub(super) fn next(profile: &ProfileRecord, offset: i64, ledger: &LedgerRecord, 
         return Step::WaitUntil(due);
     }
     let digest = digest_of_suppress();
-    unless_refused(ledger, Planned { whom, call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen, reasons })
+    unless_refused(ledger, Planned { whom, call: Call::Suppress, attributes: Attributes::new(), rule, digest, seen, reasons, has_verdict })
 }
 
 /// True if a person whom we had unsubscribed has subscribed again, and given a new reason since.
@@ -246,10 +249,10 @@ pub(super) fn acknowledged(ledger: &mut LedgerRecord, planned: &Planned, now: i6
         Call::Suppress => ledger.standing = Standing::Suppressed,
         Call::Unsuppress => *ledger = LedgerRecord::new(ledger.person.clone()),
     }
-    // A refused suppress says the same again, whatever else was answered since.
-    ledger.refused = ledger.refused.filter(|refused| *refused == digest_of_suppress());
+    // A refused suppress says the same again, whatever else was answered since, for as long as there is a verdict.
+    ledger.refused = ledger.refused.filter(|refused| planned.has_verdict && *refused == digest_of_suppress());
     ledger.seen = planned.seen;
-    ledger.answered_at = now;
+    ledger.answered(now);
 }
 
 /// What the ledger says after a refused call.
@@ -259,7 +262,7 @@ pub(super) fn refused(ledger: &mut LedgerRecord, planned: &Planned, now: i64) {
     if planned.call == Call::Suppress {
         ledger.suppress_sent_at = 0;
     }
-    ledger.answered_at = now;
+    ledger.answered(now);
 }
 
 fn digest_of_suppress() -> u64 {

@@ -22,7 +22,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rand::Rng as _;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
@@ -148,7 +148,7 @@ pub(super) struct Session {
     surveys: FuturesUnordered<BoxFuture<'static, Option<Survey>>>,
     profiles: Arc<Progress>,
     /// One question at a time.
-    ends: FuturesUnordered<BoxFuture<'static, Option<Ends>>>,
+    ends: FuturesUnordered<BoxFuture<'static, Ends>>,
     /// By workspace; empty but while people are looked at.
     batches: HashMap<String, Batch>,
     calls: Calls,
@@ -158,6 +158,8 @@ pub(super) struct Session {
     reminded: Option<Instant>,
     dry_run: bool,
     full: bool,
+    /// Of the people to look at, those who wait for profiles that are still to be read: for their sake reading must go on. Counted now and then.
+    behind_fence: usize,
     dead: DeadLetterQueue,
     metrics: TrackMetrics,
 }
@@ -209,6 +211,7 @@ impl Session {
             reminded: None,
             dry_run,
             full: false,
+            behind_fence: 0,
             dead: DeadLetterQueue::new(config, "sink-track"),
             metrics: metrics.clone(),
             profiles_topic,
@@ -266,10 +269,9 @@ impl Session {
                 },
                 // After the profiles that are at hand: one of them may be what the survey waited for.
                 Some(survey) = self.surveys.next() => self.surveyed(survey),
-                Some(ends) = self.ends.next() => if let Some(Ends { asked, offsets }) = ends {
-                    self.people.found_ends(asked, &offsets);
-                },
+                Some(Ends { asked, offsets }) = self.ends.next() => self.people.found_ends(asked, &offsets),
                 _ = commit.tick() => {
+                    self.behind_fence = if self.people.len() >= MAX_OPEN { self.people.behind_fence() } else { 0 };
                     self.show_gates();
                     self.commit().await;
                 }
@@ -322,18 +324,26 @@ impl Session {
             return;
         }
         let (profiles, asked) = (self.profiles.clone(), Instant::now());
+        // One after the other: a partition without a leader keeps only its own people waiting.
         let found = tokio::task::spawn_blocking(move || {
-            partitions.into_iter().map(|partition| Ok((partition, profiles.bounds(partition)?.1))).collect::<KafkaResult<Vec<_>>>()
-        });
-        self.ends.push(Box::pin(async move {
-            match found.await.unwrap_or(Err(KafkaError::Canceled)) {
-                Ok(offsets) => Some(Ends { asked, offsets }),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot tell yet whether all profiles have been read: suppresses wait");
-                    tokio::time::sleep(LONG_PAUSE).await;
-                    None
+            let (mut offsets, mut failures) = (Vec::new(), Vec::new());
+            for partition in partitions {
+                match profiles.bounds(partition) {
+                    Ok((_, end)) => offsets.push((partition, end)),
+                    Err(error) => failures.push((partition, error)),
                 }
             }
+            (offsets, failures)
+        });
+        self.ends.push(Box::pin(async move {
+            let (offsets, failures) = found.await.unwrap_or_default();
+            for (partition, error) in failures {
+                tracing::warn!(%error, partition, "cannot tell yet whether all profiles have been read: suppresses wait");
+            }
+            if offsets.is_empty() {
+                tokio::time::sleep(LONG_PAUSE).await;
+            }
+            Ends { asked, offsets }
         }));
     }
 
@@ -434,7 +444,7 @@ impl Session {
                     self.people.wait(key.clone(), due);
                 } else if planned.call == Call::Suppress && !self.dry_run {
                     self.suppress(key, planned, ledger, now)?;
-                } else if planned.call == Call::Identify || self.dry_run || self.is_past_fence(key, now) {
+                } else if planned.call == Call::Identify || self.dry_run || self.full || self.is_past_fence(key, now) {
                     self.call(key, planned, ledger)?;
                 }
             }
@@ -534,7 +544,8 @@ impl Session {
         let attempt = Attempt { key: key.clone(), profile, planned, ledger, intended, withdrawn, admitted };
         if call == Call::Suppress && !self.dry_run {
             // Should this attempt be given up, nothing but the same may follow it.
-            let marked = LedgerRecord { suppress_sent_at: unix_millis(), ..attempt.ledger.clone() };
+            let mut marked = attempt.ledger.clone();
+            marked.sends_suppress(unix_millis());
             self.ledger.set(key, &marked)?;
         }
         self.people.calling(key);
@@ -764,7 +775,7 @@ impl Session {
 
     /// With too many people to look at, no more profiles are taken until there are fewer.
     fn hold_back(&mut self) {
-        let full = self.people.len() >= MAX_OPEN;
+        let full = self.people.len().saturating_sub(self.behind_fence) >= MAX_OPEN;
         if full == self.full {
             return;
         }

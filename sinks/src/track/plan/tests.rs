@@ -170,6 +170,25 @@ fn a_refused_suppress_stays_refused_while_attributes_are_acknowledged() {
     profile.evaluation.grounds = worded("another");
     profile.as_of += 5;
     assert_eq!(run(&profile, &mut ledger, &rules, later), (vec![Call::Identify], Step::Done(Done::Refused)));
+
+    // Mail arrives, and much later somebody complains.
+    let verdict = profile.evaluation.verdict.take();
+    profile.evaluation.grounds = worded("delivered");
+    profile.as_of += 5;
+    assert_eq!(run(&profile, &mut ledger, &rules, later), (vec![Call::Identify], Step::Done(Done::InStep)));
+    profile.evaluation.verdict = verdict.map(|verdict| Verdict { cause: Cause::Complaint, ..verdict });
+    profile.as_of += 5;
+    assert!(run(&profile, &mut ledger, &rules, later).0.contains(&Call::Suppress), "what was refused was for another reason");
+}
+
+#[test]
+fn a_clock_that_goes_back_hides_no_suppress_that_is_open_and_keeps_none_open() {
+    let mut ledger = LedgerRecord::new(person(Namespace::Id, "u-1"));
+    ledger.answered(10_000);
+    ledger.sends_suppress(5_000);
+    assert!(ledger.awaits_suppress());
+    ledger.answered(4_000);
+    assert!(!ledger.awaits_suppress());
 }
 
 #[test]
