@@ -30,12 +30,11 @@ pub(crate) struct Meant {
 impl Meant {
     /// Reads how the operator names them.
     pub(crate) fn by(Customer { customer, workspace }: &Customer, config: &Config) -> anyhow::Result<Self> {
-        let in_full = Person::parse(customer);
-        let workspace = in_full.as_ref().map_or(workspace, |person| &person.workspace);
-        check_workspace(workspace, config)?;
-        if let Some(person) = &in_full {
-            return Self::in_full(person);
+        // Also of a workspace that is no longer configured: what is known of its people stays.
+        if let Some(person) = Person::parse(customer) {
+            return Self::in_full(&person);
         }
+        check_workspace(workspace, config)?;
         if matches!(customer.trim(), "" | "cio_" | "email:") {
             bail!(
                 "{customer:?} names nobody: give the customer's id, cio_ and Customer.io's own id, email:ADDRESS, or email: and the hash of one"
@@ -110,7 +109,10 @@ mod tests {
         assert!(meant("email:a@b.example", "email = \"drop\"").is_err());
         assert!(meant("shop:email:a@b.example", hashed).is_err(), "the key holds a hash");
         let sources = format!("{hashed}\n[[source]]\nname = \"default\"\nsigning_keys = [\"k\"]");
-        assert!(meant("shop:id:u-1", &sources).is_err_and(|error| error.to_string() == "there is no workspace \"shop\", only default"));
+        assert_eq!(meant("shop:id:u-1", &sources).unwrap().person.workspace, "shop", "a workspace that was configured once");
+        let config = Config::parse(&format!("[privacy]\n{sources}\n"), []).unwrap();
+        let refused = Meant::by(&Customer { customer: "u-1".into(), workspace: "shop".into() }, &config);
+        assert!(refused.is_err_and(|error| error.to_string() == "there is no workspace \"shop\", only default"));
         for nobody in ["", " ", "cio_", "email:"] {
             assert!(meant(nobody, hashed).is_err(), "{nobody:?}");
         }
