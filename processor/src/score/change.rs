@@ -5,12 +5,15 @@
 //! only falls, so that its values at the ends of a stretch of time bound it within: stretches in which it cannot cross a threshold are passed over, the
 //! others are halved down to the second.
 
+use std::ops::ControlFlow;
+
 use aftersend_schemas::profile::EmailState;
 
+use super::evidence::Evidence;
 use super::gates::AddressGate;
-use super::reading::{Moving, Points, RECENT_DAYS, Reading, by_score};
-use super::{CLOCK_SECONDS, DAY, Policy, Standing, seen_until};
-use crate::fold::{Member, Recent};
+use super::reading::{Answers, Moving, Points, RECENT_DAYS, Reading, by_score};
+use super::tiers::Tiers;
+use super::{DAY, Policy, Standing};
 
 /// After so long nothing that decays weighs anything: answers count for 365 days, soft bounces for 180, deliveries for 90.
 const SETTLED: i64 = 367 * DAY;
@@ -19,37 +22,53 @@ const MARGIN: f64 = 1e-9;
 
 /// The earliest second after the reading at which its answers are others.
 pub(super) fn next_change(reading: &Reading<'_>, standing: &(impl Standing + ?Sized)) -> Option<i64> {
-    let mut at = reading.next_moment()?;
-    let mut then = reading.later(standing, at);
-    while then.answers == reading.answers {
-        at = then.next_moment()?;
-        then = then.later(standing, at);
+    let answers = &reading.answers;
+    let mut way = reading.followed(answers, standing);
+    loop {
+        let at = match way {
+            ControlFlow::Break(changes_at) => return changes_at,
+            ControlFlow::Continue(comes_at) => comes_at,
+        };
+        let evidence = Evidence::seen(reading.evidence.state, reading.evidence.policy, at);
+        let then = Reading::of(&evidence, standing, at);
+        if then.answers != *answers {
+            return Some(at);
+        }
+        way = then.followed(answers, standing);
     }
-    Some(at)
 }
 
 impl Reading<'_> {
-    /// The reading at a later time.
-    fn later(&self, standing: &(impl Standing + ?Sized), at: i64) -> Self {
-        if self.next_evidence().is_some_and(|comes| comes <= at) {
-            return Self::at(self.state, self.policy, standing, at);
+    /// Goes from moment to moment: up to that at which the answers are others than these, or on from that at which more evidence comes into sight.
+    fn followed(&self, answers: &Answers, standing: &(impl Standing + ?Sized)) -> ControlFlow<Option<i64>, i64> {
+        let mut moment = self.next_moment();
+        while let Some(at) = moment {
+            if self.evidence.comes_at.is_some_and(|comes| comes <= at) {
+                return ControlFlow::Continue(at);
+            }
+            let then = Self::of(self.evidence, standing, at);
+            if then.answers != *answers {
+                break;
+            }
+            moment = then.next_moment();
         }
-        Self::of(self.state, self.policy, standing, at, self.engagement.clone(), self.soft.clone())
+        ControlFlow::Break(moment)
     }
 
     /// The earliest second from which this reading may not hold.
     fn next_moment(&self) -> Option<i64> {
-        let recent = self.engagement.last_engaged.map(|(at, _)| i64::from(at) + RECENT_DAYS * DAY + 1);
+        let Evidence { engagement, soft, comes_at, .. } = self.evidence;
+        let recent = engagement.last_engaged.map(|(at, _)| i64::from(at) + RECENT_DAYS * DAY + 1);
         let is_final = self.complaint.is_some() || matches!(self.gate, AddressGate::Dead { .. });
         let grey = match self.gate {
             AddressGate::Grey { until, .. } => Some(until),
             _ => None,
         };
         // Even in a grey week the next try makes a difference: to mail that somebody waits for.
-        let retry = self.soft.retry_at.filter(|_| !is_final);
-        let by_tier = !is_final && self.unsubscribed_at.is_none() && !self.soft.is_failing(self.now);
-        let tier = if by_tier && grey.is_none() { self.tiers().next_change(self.now, self.steps) } else { None };
-        let moments = [self.next_evidence(), recent, grey.filter(|_| !is_final), retry, tier];
+        let retry = soft.retry_at.filter(|_| !is_final);
+        let by_tier = !is_final && self.unsubscribed_at.is_none() && !soft.is_failing(self.now);
+        let tier = if by_tier && grey.is_none() { Tiers::new(self.evidence).next_change(self.now, self.steps) } else { None };
+        let moments = [*comes_at, recent, grey.filter(|_| !is_final), retry, tier];
         let named = moments.into_iter().flatten().filter(|at| *at > self.now).min();
         if matches!(self.answers.state, EmailState::Healthy | EmailState::Watch | EmailState::Degraded) {
             let settled = self.now + SETTLED;
@@ -59,33 +78,14 @@ impl Reading<'_> {
         named
     }
 
-    /// When evidence dated ahead comes into sight.
-    fn next_evidence(&self) -> Option<i64> {
-        let (state, seen) = (self.state, seen_until(self.now));
-        let later = |at: u32| Some(i64::from(at)).filter(|at| *at > seen);
-        let sets = [first_after(&state.delivered, seen), first_after(&state.opened, seen), first_after(&state.converted, seen)];
-        let clicked = first_after(&state.clicked, seen);
-        let channels = state.channels.iter().flat_map(|channel| [later(channel.reached_at), later(channel.answered_at)]).flatten();
-        let lives = state.lives.as_slice().iter().chain(state.devices_reached.as_slice()).filter_map(|(_, at)| later(*at));
-        let seen = sets
-            .into_iter()
-            .chain([clicked, later(state.first_delivered_at), later(state.subscribed_at), later(state.address.0)])
-            .flatten()
-            .chain(lives)
-            .chain(channels)
-            .map(|at| at - CLOCK_SECONDS);
-        let today = self.now.div_euclid(DAY);
-        let days = state.soft.as_slice().iter().map(|soft| i64::from(soft.day)).filter(|day| *day > today).map(|day| day * DAY);
-        seen.chain(days).min()
-    }
-
     /// The first second up to `last` at which score or soft bounces make another state.
     fn next_by_score(&self, last: i64) -> Option<i64> {
-        let half = self.soft.is_half_failing(self.policy, self.now);
+        let Evidence { policy, soft, .. } = self.evidence;
         // Both end once and for all.
-        let half_ends = if half { self.first_without(last, |at| self.soft.is_half_failing(self.policy, at)) } else { None };
-        let soft_ends = self.soft.forgotten_at().filter(|at| *at > self.now && *at <= last);
-        let class = by_score(self.points.score(), self.policy);
+        let is_half_failing = |at| soft.pressure(policy, at).is_half_failing(policy);
+        let half_ends = if self.pressure.is_half_failing(policy) { self.first_without(last, is_half_failing) } else { None };
+        let soft_ends = soft.forgotten_at().filter(|at| *at > self.now && *at <= last);
+        let class = by_score(self.points.score(), policy);
         let search = Search { reading: self, class };
         let crossing = search.first(Point { at: self.now, moving: self.moving }, search.point(last));
         [half_ends, soft_ends, crossing].into_iter().flatten().min()
@@ -105,12 +105,6 @@ impl Reading<'_> {
     }
 }
 
-fn first_after<T: Member>(members: &Recent<T>, seen: i64) -> Option<i64> {
-    let members = members.as_slice();
-    members.last().filter(|last| i64::from(last.at()) > seen)?;
-    members.get(members.partition_point(|member| i64::from(member.at()) <= seen)).map(|member| i64::from(member.at()))
-}
-
 #[derive(Clone, Copy)]
 struct Point {
     at: i64,
@@ -125,8 +119,9 @@ struct Search<'r> {
 impl Search<'_> {
     /// Right up to rounding, which the margin covers.
     fn point(&self, at: i64) -> Point {
-        let Reading { engagement, fading, soft, policy, .. } = self.reading;
-        Point { at, moving: Moving::with_mass(fading.mass(engagement, policy, at), at, engagement, soft, policy) }
+        let Evidence { policy, engagement, soft, .. } = self.reading.evidence;
+        let mass = self.reading.fading.mass(engagement, policy, at);
+        Point { at, moving: Moving::of(mass, soft.pressure(policy, at).weight, engagement, at) }
     }
 
     /// The first second after `from`, up to `to`, at which the score makes another state than at `from`.
@@ -158,7 +153,7 @@ impl Search<'_> {
     }
 
     fn policy(&self) -> &Policy {
-        self.reading.policy
+        self.reading.evidence.policy
     }
 }
 
@@ -175,7 +170,8 @@ pub(crate) struct Changes<'s, S> {
 #[cfg(test)]
 impl<'s, S: Standing> Changes<'s, S> {
     pub(crate) fn of(state: &'s crate::fold::State, policy: &'s Policy, standing: &'s S, now: i64) -> Self {
-        let reading = Reading::at(state, policy, standing, now);
+        let evidence = Evidence::seen(state, policy, now);
+        let reading = Reading::of(&evidence, standing, now);
         Self { state, policy, standing, answers: reading.answers, next: next_change(&reading, standing) }
     }
 
@@ -184,6 +180,6 @@ impl<'s, S: Standing> Changes<'s, S> {
     }
 
     pub(crate) fn is_same_at(&self, at: i64) -> bool {
-        Reading::at(self.state, self.policy, self.standing, at).answers == self.answers
+        Reading::of(&Evidence::seen(self.state, self.policy, at), self.standing, at).answers == self.answers
     }
 }

@@ -50,8 +50,11 @@ impl<'s> Engagement<'s> {
         let score = &policy.rules.score;
         let delivered = state.delivered.until(seen_until);
         // Within seconds of the delivery, before or after: clocks differ.
-        let is_prompt =
-            |message: u32, at: u32, seconds: u32| delivered.iter().any(|mail| mail.message == message && mail.at.abs_diff(at) <= seconds);
+        let is_prompt = |message: u32, at: u32, seconds: u32| {
+            let first = delivered.partition_point(|mail| mail.at < at.saturating_sub(seconds));
+            let near = delivered[first..].iter().take_while(|mail| mail.at <= at.saturating_add(seconds));
+            near.into_iter().any(|mail| mail.message == message)
+        };
         let mut engagement = Self {
             delivered,
             answers: SmallVec::new(),
@@ -158,9 +161,20 @@ impl<'s> Engagement<'s> {
         self.delivered
     }
 
-    /// Times of clicks and conversions, in no order.
-    pub(super) fn answered(&self) -> &[u32] {
-        &self.answered
+    /// The last click or conversion up to a time.
+    pub(super) fn last_answer_until(&self, at: i64) -> Option<i64> {
+        let last = i64::from(self.last_answer_at?);
+        if last <= at { Some(last) } else { self.answered().filter(|answered| *answered <= at).max() }
+    }
+
+    /// The first click or conversion after a time.
+    pub(super) fn first_answer_after(&self, at: i64) -> Option<i64> {
+        let last = i64::from(self.last_answer_at?);
+        if last <= at { None } else { self.answered().filter(|answered| *answered > at).min() }
+    }
+
+    fn answered(&self) -> impl Iterator<Item = i64> {
+        self.answered.iter().copied().map(i64::from)
     }
 }
 

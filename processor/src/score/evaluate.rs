@@ -1,6 +1,7 @@
 use aftersend_schemas::profile::{Evaluation, Facts, Grounds, Measures};
 
 use super::change::next_change;
+use super::evidence::Evidence;
 use super::gates::AddressGate;
 use super::reading::Reading;
 use super::{Policy, Standing};
@@ -11,7 +12,8 @@ use crate::fold::State;
 /// The score is `gate * (45 V + 40 E + 15 R)`: validity of the address, engagement with what arrived, and patience (`2^-U` of unanswered mail). Somebody of
 /// whom nothing is known has 80. Consent is never part of it.
 pub fn evaluate(state: &State, policy: &Policy, standing: &(impl Standing + ?Sized), now: i64) -> Evaluation {
-    let reading = Reading::at(state, policy, standing, now);
+    let evidence = Evidence::seen(state, policy, now);
+    let reading = Reading::of(&evidence, standing, now);
     let changes_at = next_change(&reading, standing);
     reading.evaluation(changes_at)
 }
@@ -32,7 +34,7 @@ impl Reading<'_> {
             email_cadence: answers.cadence,
             best_channel: answers.best_channel.0,
             best_channel_reason: answers.best_channel.1,
-            never_suppress: self.state.never_suppress.1,
+            never_suppress: self.evidence.state.never_suppress.1,
             grounds: Grounds::Measured(self.reason, self.measures()),
             verdict,
             facts: self.facts(),
@@ -41,8 +43,7 @@ impl Reading<'_> {
     }
 
     fn measures(&self) -> Measures {
-        let (points, moving) = (&self.points, &self.moving);
-        let pressure = self.soft.pressure(self.policy, self.now);
+        let (points, moving, pressure) = (&self.points, &self.moving, &self.pressure);
         let tenths = |points: f64| (points * 10.0).round() as i32;
         let hundredths = |number: f64| (number * 100.0).round() as u32;
         Measures {
@@ -60,7 +61,7 @@ impl Reading<'_> {
     }
 
     fn facts(&self) -> Facts {
-        let (state, engagement) = (self.state, &self.engagement);
+        let Evidence { state, engagement, .. } = self.evidence;
         let mut complained: Vec<u32> = state.complaints.iter().map(|complaint| complaint.message).collect();
         complained.sort_unstable();
         complained.dedup();

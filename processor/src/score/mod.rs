@@ -1,13 +1,14 @@
 //! The verdict on a person at a given time: state of the evidence, policy and time in; score, state and reasons out. The only place with floating point.
 //!
 //! ```text
-//! state ─▶ gates, soft, engagement, tiers ─▶ reading ─▶ evaluation
-//!                                               └─▶ change: when it will read differently by time alone
+//! state ─▶ evidence: engagement, soft ─▶ reading: gates, tiers, points ─▶ evaluation
+//!                                            └─▶ change: when it will read differently by time alone
 //! ```
 
 mod change;
 mod engagement;
 mod evaluate;
+mod evidence;
 mod explain;
 mod gates;
 mod policy;

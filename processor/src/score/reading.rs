@@ -1,8 +1,9 @@
 use aftersend_schemas::profile::{Cadence, Channel, ChannelReason, EmailState, Reason, Verdict};
 
 use super::engagement::{Engagement, Fading};
+use super::evidence::Evidence;
 use super::gates::{self, AddressGate};
-use super::soft::Soft;
+use super::soft::Pressure;
 use super::tiers::{Steps, Tiers};
 use super::{DAY, Policy, Standing, seen_until};
 use crate::fold::State;
@@ -10,14 +11,12 @@ use crate::fold::State;
 /// Days for which an answer counts as recent.
 pub(super) const RECENT_DAYS: i64 = 30;
 
-/// What a state says at one time.
-pub(super) struct Reading<'s> {
-    pub(super) state: &'s State,
-    pub(super) policy: &'s Policy,
+/// What the evidence says at one time.
+pub(super) struct Reading<'e> {
+    pub(super) evidence: &'e Evidence<'e>,
     pub(super) now: i64,
-    pub(super) engagement: Engagement<'s>,
     pub(super) fading: Fading,
-    pub(super) soft: Soft,
+    pub(super) pressure: Pressure,
     pub(super) moving: Moving,
     pub(super) steps: Steps,
     pub(super) gate: AddressGate,
@@ -65,8 +64,8 @@ pub(super) struct Points {
 }
 
 impl Moving {
-    pub(super) fn with_mass(mass: f64, now: i64, engagement: &Engagement<'_>, soft: &Soft, policy: &Policy) -> Self {
-        Self { soft: soft.weight(policy, now), mass, delivered: engagement.delivered_90d(now), unanswered: engagement.unanswered(now) }
+    pub(super) fn of(mass: f64, soft: f64, engagement: &Engagement<'_>, now: i64) -> Self {
+        Self { soft, mass, delivered: engagement.delivered_90d(now), unanswered: engagement.unanswered(now) }
     }
 }
 
@@ -105,23 +104,11 @@ pub(super) fn by_score(score: u8, policy: &Policy) -> EmailState {
     }
 }
 
-impl<'s> Reading<'s> {
-    pub(super) fn at(state: &'s State, policy: &'s Policy, standing: &(impl Standing + ?Sized), now: i64) -> Self {
-        let seen_until = seen_until(now);
-        let (engagement, soft) = (Engagement::read(state, policy, seen_until), Soft::read(state, policy, now, seen_until));
-        Self::of(state, policy, standing, now, engagement, soft)
-    }
-
-    /// From what was already read of the state.
-    pub(super) fn of(
-        state: &'s State,
-        policy: &'s Policy,
-        standing: &(impl Standing + ?Sized),
-        now: i64,
-        engagement: Engagement<'s>,
-        soft: Soft,
-    ) -> Self {
-        let seen_until = seen_until(now);
+impl<'e> Reading<'e> {
+    /// Holds for evidence that is all in sight at `now`, and none that comes later.
+    pub(super) fn of(evidence: &'e Evidence<'e>, standing: &(impl Standing + ?Sized), now: i64) -> Self {
+        let Evidence { state, policy, engagement, soft, .. } = evidence;
+        let (state, policy, seen_until) = (*state, *policy, seen_until(now));
         let gate = AddressGate::read(state, policy, standing, now, seen_until);
         let complaint = gates::complaint(state);
         let unsubscribed_at = gates::unsubscribed_at(state, seen_until);
@@ -131,16 +118,15 @@ impl<'s> Reading<'s> {
             (None, AddressGate::Open | AddressGate::Recovering { .. }) => 1.0,
         };
         let fading = engagement.fading(policy, now);
-        let moving = Moving::with_mass(fading.mass(&engagement, policy, now), now, &engagement, &soft, policy);
+        let pressure = soft.pressure(policy, now);
+        let moving = Moving::of(fading.mass(engagement, policy, now), pressure.weight, engagement, now);
         let points = Points::of(&moving, factor, policy);
-        let steps = Tiers::new(state, policy, &engagement).steps(now);
+        let steps = Tiers::new(evidence).steps(now);
         let is_failing = soft.is_failing(now);
         let is_sunset = steps.today == Cadence::Stop;
 
         let by_score = by_score(points.score(), policy);
-        let pressure = soft.pressure(policy, now);
-        let with_soft =
-            if soft.is_half_failing(policy, now) { by_score.max(EmailState::Degraded) } else { by_score.max(EmailState::Watch) };
+        let with_soft = by_score.max(if pressure.is_half_failing(policy) { EmailState::Degraded } else { EmailState::Watch });
         let is_known = !engagement.delivered().is_empty() || pressure.days > 0;
         let by_gate = || match &gate {
             AddressGate::Dead { at, .. } => (EmailState::Dead, Reason::HardBounced { at: i64::from(*at) }),
@@ -182,20 +168,17 @@ impl<'s> Reading<'s> {
             promotional_ok,
             transactional_ok,
             cadence,
-            best_channel: best_channel(state, policy, &engagement, email, promotional_ok, opted_out, seen_until),
+            best_channel: best_channel(state, policy, engagement, email, promotional_ok, opted_out, seen_until),
             engaged_30d: engagement.last_engaged.is_some_and(|(at, _)| now - i64::from(at) <= RECENT_DAYS * DAY),
             has_verdict: complaint.is_some() || is_dead,
         };
-        Self { state, policy, now, engagement, fading, soft, moving, steps, gate, complaint, unsubscribed_at, points, answers, reason }
+        Self { evidence, now, fading, pressure, moving, steps, gate, complaint, unsubscribed_at, points, answers, reason }
     }
 
     /// As exactly as another reading would have it.
     pub(super) fn moving_at(&self, now: i64) -> Moving {
-        Moving::with_mass(self.engagement.mass(self.policy, now), now, &self.engagement, &self.soft, self.policy)
-    }
-
-    pub(super) fn tiers(&self) -> Tiers<'_> {
-        Tiers::new(self.state, self.policy, &self.engagement)
+        let Evidence { policy, engagement, soft, .. } = self.evidence;
+        Moving::of(engagement.mass(policy, now), soft.pressure(policy, now).weight, engagement, now)
     }
 }
 

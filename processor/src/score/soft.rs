@@ -26,6 +26,17 @@ pub(super) struct Pressure {
     pub(super) span: i64,
 }
 
+impl Pressure {
+    /// True where half of what stops mail has come together.
+    pub(super) fn is_half_failing(self, policy: &Policy) -> bool {
+        let rules = &policy.rules.soft;
+        self.days > 0
+            && 2.0 * self.weight >= rules.failing_weight
+            && 2 * self.days >= i64::from(rules.failing_days)
+            && 2 * self.span >= i64::from(rules.failing_span_days)
+    }
+}
+
 impl Soft {
     pub(super) fn read(state: &State, policy: &Policy, now: i64, seen_until: i64) -> Self {
         let mut soft = Self::default();
@@ -94,11 +105,7 @@ impl Soft {
         &self.days[self.days.partition_point(|(on, _)| *on < first)..]
     }
 
-    /// For the same evidence it never grows.
-    pub(super) fn weight(&self, policy: &Policy, now: i64) -> f64 {
-        if self.days.is_empty() { 0.0 } else { weight(self.counted(now), policy, now) }
-    }
-
+    /// For the same evidence its weight never grows.
     pub(super) fn pressure(&self, policy: &Policy, now: i64) -> Pressure {
         match self.counted(now) {
             [] => Pressure::default(),
@@ -107,15 +114,6 @@ impl Soft {
                 Pressure { weight: weight(days, policy, now), days: days.len() as i64, span }
             }
         }
-    }
-
-    /// True where half of what stops mail has come together.
-    pub(super) fn is_half_failing(&self, policy: &Policy, now: i64) -> bool {
-        let (rules, soft) = (&policy.rules.soft, self.pressure(policy, now));
-        soft.days > 0
-            && 2.0 * soft.weight >= rules.failing_weight
-            && 2 * soft.days >= i64::from(rules.failing_days)
-            && 2 * soft.span >= i64::from(rules.failing_span_days)
     }
 
     /// True while mail should wait for the next try.

@@ -1,17 +1,17 @@
 use aftersend_schemas::profile::Cadence;
 
 use super::engagement::Engagement;
+use super::evidence::Evidence;
 use super::{CLOCK_SECONDS, DAY, Policy, seen_until};
-use crate::fold::State;
 
 /// How long ago somebody last answered, in steps, weighed against how much arrived.
 ///
 /// The step at one time depends only on evidence up to then, so that it can be asked for the past: more mail must be deserved for some days before it is
 /// sent. Less takes effect at once.
 pub(super) struct Tiers<'r> {
-    pub(super) policy: &'r Policy,
-    pub(super) engagement: &'r Engagement<'r>,
-    pub(super) first_delivered_at: i64,
+    policy: &'r Policy,
+    engagement: &'r Engagement<'r>,
+    first_delivered_at: Option<i64>,
 }
 
 /// The steps that decide at one time.
@@ -31,8 +31,9 @@ impl Steps {
 }
 
 impl<'r> Tiers<'r> {
-    pub(super) fn new(state: &State, policy: &'r Policy, engagement: &'r Engagement<'r>) -> Self {
-        Self { policy, engagement, first_delivered_at: i64::from(state.first_delivered_at) }
+    pub(super) fn new(evidence: &'r Evidence<'r>) -> Self {
+        let first_delivered_at = Some(i64::from(evidence.state.first_delivered_at)).filter(|at| *at > 0);
+        Self { policy: evidence.policy, engagement: &evidence.engagement, first_delivered_at }
     }
 
     pub(super) fn steps(&self, now: i64) -> Steps {
@@ -80,9 +81,9 @@ impl<'r> Tiers<'r> {
         let passed = limits.into_iter().filter_map(|days| Some(since? + i64::from(days) * DAY + 1));
         let seen = seen_until(now);
         let arrives = self.engagement.delivered().iter().rev().take_while(|mail| i64::from(mail.at) > seen).last();
-        let answers = self.engagement.answered().iter().copied().map(i64::from).filter(|at| *at > seen).min();
-        let first = Some(self.first_delivered_at).filter(|at| *at > seen);
-        let comes = arrives.map(|mail| i64::from(mail.at)).into_iter().chain(answers).chain(first).map(|at| at - CLOCK_SECONDS);
+        let answer = self.engagement.first_answer_after(seen);
+        let first = self.first_delivered_at.filter(|at| *at > seen);
+        let comes = arrives.map(|mail| i64::from(mail.at)).into_iter().chain(answer).chain(first).map(|at| at - CLOCK_SECONDS);
         passed.chain(comes).chain(self.too_few_at(now)).filter(|at| *at > now).min()
     }
 
@@ -96,9 +97,7 @@ impl<'r> Tiers<'r> {
 
     fn quiet_since(&self, now: i64) -> Option<i64> {
         let seen = seen_until(now);
-        let answers = self.engagement.answered().iter().copied().map(i64::from);
-        let first = Some(self.first_delivered_at).filter(|at| *at > 0);
-        answers.chain(first).filter(|at| *at <= seen).max()
+        self.engagement.last_answer_until(seen).max(self.first_delivered_at.filter(|at| *at <= seen))
     }
 
     fn delivered(&self, now: i64) -> usize {
