@@ -62,6 +62,7 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
     opened.retain(|_, at| seen(*at));
     clicked.retain(|_, at| seen(*at));
     converted.retain(|_, at| seen(*at));
+    let all_lives = lives.clone();
     lives.retain(|_, at| seen(*at));
 
     // Only what humans do.
@@ -207,7 +208,10 @@ fn judge(history: &[Observation], policy: &Policy, standing: &impl Standing, now
             let counted_at = if *received >= 1000 { i64::from(*at).min(*received / 1000) } else { i64::from(*at) };
             let quarantined = standing.quarantined(aftersend_schemas::address::ProviderId(*provider), counted_at as u32);
             let of_another = !(in_use == 0 || *address == 0 || *address == in_use || *at > named_at);
-            let doubted = quarantined || of_another;
+            // What is dated up to a day ahead may be so already.
+            let near = |then: u32| !seen(then) && i64::from(then) <= now + 300 + DAY;
+            let may_live = all_lives.iter().any(|(lived, then)| *lived != 0 && [*lived, 0].contains(address) && then > at && near(*then));
+            let doubted = quarantined || of_another || may_live || (near(named_at) && *at < named_at);
             (*at, *received, rules.bounces == BounceMode::Strict && *confidence >= 80 && !domain && !doubted, doubted, *message, *address)
         })
         .collect();

@@ -1,4 +1,5 @@
 use super::engagement::Engagement;
+use super::gates::AHEAD;
 use super::soft::Soft;
 use super::{CLOCK_SECONDS, DAY, Policy, seen_until};
 use crate::fold::{Member, Recent, State};
@@ -37,9 +38,13 @@ fn comes_at(state: &State, now: i64) -> Option<i64> {
         .chain(lives)
         .chain(channels)
         .map(|at| at - CLOCK_SECONDS);
+    // A hard bounce is doubted before that already.
+    let doubts = state.lives.as_slice().iter().map(|(_, at)| *at).chain([state.address.0]);
+    let doubts =
+        doubts.filter(|_| !state.hard.as_slice().is_empty()).map(|at| i64::from(at) - CLOCK_SECONDS - AHEAD).filter(|at| *at > now);
     let today = now.div_euclid(DAY);
     let days = state.soft.as_slice().iter().map(|soft| i64::from(soft.day)).filter(|day| *day > today).map(|day| day * DAY);
-    seen.chain(days).min()
+    seen.chain(doubts).chain(days).min()
 }
 
 fn first_after<T: Member>(members: &Recent<T>, seen: i64) -> Option<i64> {

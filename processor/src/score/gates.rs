@@ -5,6 +5,9 @@ use smallvec::SmallVec;
 use super::{DAY, Policy, Standing};
 use crate::fold::{HardBounce, State, day};
 
+/// What is dated up to so far ahead of the clock may be true already. Clocks and time zones are off by less.
+pub(super) const AHEAD: i64 = DAY;
+
 // A verdict dated ahead of the clock counts at once: whose clock is wrong cannot be told, and mailing on is the greater harm. Deliveries, clicks
 // and opt-ins count when their time has come.
 
@@ -51,7 +54,7 @@ impl AddressGate {
                     return None;
                 }
                 let is_quarantined = standing.quarantined(bounce.provider, mailed_at(bounce.at, *received_at));
-                let is_believed = is_in_use && !is_quarantined;
+                let is_believed = is_in_use && !is_quarantined && !may_be_disproved(state, bounce, seen_until);
                 let is_certain = is_believed && policy.rules.bounces == BounceMode::Strict && bounce.is_certain();
                 let HardBounce { at, message, address, .. } = *bounce;
                 Some(Bounce { at, message, address, received_at: *received_at, is_certain, is_believed, is_quarantined })
@@ -101,9 +104,23 @@ fn concerns_address_in_use(state: &State, bounce: &HardBounce) -> bool {
 /// Proof of life beats the verdict: the same address took or answered mail at a later time. What bounced at an unknown address is disproved by any that is
 /// known: where none is kept, none is.
 fn lives_again(state: &State, bounce: &HardBounce, seen_until: i64) -> bool {
+    lives_after(state, bounce).any(|at| i64::from(at) <= seen_until)
+}
+
+/// Times at which what bounced took or answered mail later.
+fn lives_after<'s>(state: &'s State, bounce: &'s HardBounce) -> impl Iterator<Item = u32> + 's {
     let may_be_alike = |address: u64| address != 0 && (bounce.address == address || bounce.address == 0);
-    let mut lived = state.lives.as_slice().iter().filter(|(address, _)| may_be_alike(*address));
-    lived.any(|(_, at)| *at > bounce.at && i64::from(*at) <= seen_until)
+    let lives = state.lives.as_slice().iter().filter(move |(address, _)| may_be_alike(*address));
+    lives.map(|(_, at)| *at).filter(|at| *at > bounce.at)
+}
+
+/// True where something is not in sight that would disprove the bounce. Only the last sign of life of an address is kept: one that is dated ahead hides
+/// those before it, and those of the addresses that were seen longest ago are gone. The address may be one that is named ahead.
+fn may_be_disproved(state: &State, bounce: &HardBounce, seen_until: i64) -> bool {
+    let is_near = |at: u32| (seen_until + 1..=seen_until + AHEAD).contains(&i64::from(at));
+    let is_dropped =
+        bounce.address != 0 && state.lives.of(bounce.address).is_none() && state.lives.at_the_latest(bounce.address) > bounce.at;
+    is_dropped || lives_after(state, bounce).any(is_near) || (is_near(state.address.0) && bounce.at < state.address.0)
 }
 
 /// The verdict that rests on a complaint.

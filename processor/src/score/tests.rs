@@ -95,6 +95,46 @@ fn a_verdict_dated_ahead_of_the_clock_counts_at_once_and_engagement_when_its_tim
 }
 
 #[test]
+fn a_disproved_hard_bounce_is_no_verdict_again_while_what_is_dated_ahead_hides_the_proof() {
+    let hour = 3_600;
+    let now = u32::try_from(NOW).unwrap();
+    let bounced = Observation { named: 7, ..at(now - 2 * hour, 1, bounce(BounceClass::HardRecipient, 95)) };
+    let disproved = [bounced.clone(), at(now - hour, 2, Fact::Delivered)];
+    assert_eq!(evaluate(&fold(&disproved), &policy(), &NoQuarantine, NOW).state, EmailState::Healthy);
+    for ahead in [hour / 4, 2 * hour, 23 * hour] {
+        let state = fold(&[disproved.as_slice(), &[at(now + ahead, 3, Fact::Delivered)]].concat());
+        let meanwhile = evaluate(&state, &policy(), &NoQuarantine, NOW);
+        assert_eq!((meanwhile.state, meanwhile.verdict), (EmailState::Grey, None), "{ahead} s ahead: nothing that cannot be undone");
+        let then = evaluate(&state, &policy(), &NoQuarantine, meanwhile.changes_at.unwrap());
+        assert_eq!((then.state, meanwhile.changes_at), (EmailState::Healthy, Some(NOW + i64::from(ahead) - 300)));
+    }
+
+    // It moved to another address, and is named again ahead of the clock.
+    let moved = [bounced, of(8, now - hour, 2, Fact::Delivered)];
+    assert_eq!(evaluate(&fold(&moved), &policy(), &NoQuarantine, NOW).state, EmailState::Healthy);
+    let named = |at: u32| Observation { at, message: 3, address: 7, named: 7, fact: Fact::Seen };
+    let judged = |at: u32| evaluate(&fold(&[moved.as_slice(), &[named(at)]].concat()), &policy(), &NoQuarantine, NOW);
+    assert_eq!((judged(now + hour).state, judged(now + hour).verdict), (EmailState::Grey, None));
+    assert_eq!(judged(now).state, EmailState::Dead, "it is in use again");
+}
+
+#[test]
+fn a_disproved_hard_bounce_is_no_verdict_again_once_its_address_is_forgotten() {
+    let hour = 3_600;
+    let now = u32::try_from(NOW).unwrap();
+    let mut events = vec![
+        Observation { named: 7, ..at(now - 3 * hour, 1, bounce(BounceClass::HardRecipient, 95)) },
+        at(now - 2 * hour, 2, Fact::Delivered),
+    ];
+    let others = (0..8).map(|other| Observation { named: 7, ..of(100 + other, now - hour, 10, Fact::Delivered) });
+    events.extend(others);
+    let forgotten = evaluate(&fold(&events), &policy(), &NoQuarantine, NOW);
+    assert_eq!((forgotten.state, forgotten.verdict), (EmailState::Grey, None), "eight other addresses live");
+    events.push(Observation { named: 7, ..at(now, 20, bounce(BounceClass::HardRecipient, 95)) });
+    assert_eq!(evaluate(&fold(&events), &policy(), &NoQuarantine, NOW).state, EmailState::Dead, "a later bounce is not in doubt");
+}
+
+#[test]
 fn an_uncertain_hard_bounce_stops_mail_for_a_week_and_deletes_nobody() {
     for fact in [bounce(BounceClass::HardRecipient, 60), bounce(BounceClass::HardDomain, 95)] {
         let state = fold(&[at(ago(0), 1, fact.clone())]);
