@@ -147,7 +147,7 @@ impl Observation {
                     received_at,
                 }
             }
-            (_, evidence) => elsewhere(event, evidence).unwrap_or(Fact::Seen),
+            (_, evidence) => elsewhere(event, evidence, normaliser).unwrap_or(Fact::Seen),
         };
         Some(Self { at, message, address: about, named, fact })
     }
@@ -173,12 +173,14 @@ fn names_its_address(event: &Event<'_>, evidence: Evidence) -> bool {
     }
 }
 
-fn elsewhere(event: &Event<'_>, evidence: Evidence) -> Option<Fact> {
+fn elsewhere(event: &Event<'_>, evidence: Evidence, normaliser: &Normaliser) -> Option<Fact> {
     let channel = Channel::parse(&event.object_type).filter(|channel| *channel != Channel::Email)?;
     let reach = match evidence {
         Evidence::Delivered => Reach::Arrived,
         Evidence::Opened | Evidence::Clicked | Evidence::Converted => Reach::Answered,
         Evidence::Bounced => Reach::Failed,
+        // A carrier's refusal is reported as one or the other.
+        Evidence::None if matches!(channel, Channel::Sms | Channel::Whatsapp) && is_dead_number(event, normaliser) => Reach::Failed,
         _ => return None,
     };
     let mut devices = Devices::new();
@@ -189,6 +191,10 @@ fn elsewhere(event: &Event<'_>, evidence: Evidence) -> Option<Fact> {
         devices.extend(all().filter(|(_, failed)| *failed || !only_failed).map(|(id, _)| short_hash(&id)));
     }
     Some(Fact::Elsewhere { channel, reach, devices })
+}
+
+fn is_dead_number(event: &Event<'_>, normaliser: &Normaliser) -> bool {
+    event.metric == "failed" && event.failure_message().is_some_and(|text| normaliser.verdict(event, &text).class.is_hard())
 }
 
 /// 32 bits: two messages of one person meet once in ten million people (docs/adr/0016).

@@ -7,7 +7,7 @@ use aftersend_schemas::normaliser::Normaliser;
 use aftersend_schemas::privacy::{HashKey, HashKeys, Privacy};
 use aftersend_schemas::profile::EmailState;
 
-use crate::fold::{Fact, Observation, State};
+use crate::fold::{Fact, Observation, Reach, State};
 use crate::score::{NoQuarantine, evaluate};
 
 const DAY: i64 = 86_400;
@@ -158,4 +158,20 @@ fn a_push_that_bounced_says_nothing_of_the_devices_at_which_it_did_not() {
     assert_eq!(devices("bounced", phone).as_slice(), &reached[1..], "without a list");
     assert_eq!(devices("bounced", &format!("[{tablet}]")).as_slice(), &reached[..1], "no reason given");
     assert!(devices("bounced", "null").is_empty());
+}
+
+#[test]
+fn a_carrier_that_says_that_a_number_is_dead_counts_whether_the_message_bounced_or_failed() {
+    let has_failed = |kind: &str, metric: &str, text: &str| {
+        let body = format!(
+            r#"{{"object_type":"{kind}","metric":"{metric}","event_id":"e","timestamp":{START},"data":{{"customer_id":"ana","failure_message":"{text}"}}}}"#
+        );
+        let normaliser = normaliser();
+        let fact = Observation::of(&normaliser.event(body.as_bytes()).unwrap(), 0, &normaliser).unwrap().fact;
+        matches!(fact, Fact::Elsewhere { reach: Reach::Failed, .. })
+    };
+    let dead = "30005 Unknown destination handset";
+    assert!(has_failed("sms", "bounced", dead) && has_failed("sms", "failed", dead) && has_failed("whatsapp", "failed", dead));
+    assert!(!has_failed("sms", "failed", "template did not render"), "our own fault");
+    assert!(!has_failed("email", "failed", "550 5.1.1 User unknown") && !has_failed("push", "failed", dead));
 }
