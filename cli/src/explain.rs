@@ -80,10 +80,11 @@ fn text(person: &Person, explanation: &Explanation) -> String {
 }
 
 /// What may be sent, how often, and where.
-fn advice(evaluation: &Evaluation) -> [String; 4] {
+fn advice(evaluation: &Evaluation) -> [String; 5] {
     let yes = |flag| if flag { "yes" } else { "no" };
     let channel = evaluation.best_channel.map_or("none", |channel| channel.as_str());
     [
+        format!("deliverable {}", yes(evaluation.email_deliverable)),
         format!("promotional {}", yes(evaluation.email_promotional_ok)),
         format!("transactional {}", yes(evaluation.email_transactional_ok)),
         format!("cadence {}", evaluation.email_cadence.as_str()),
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!(lines[0], "default:id:u-1: 72 sunset");
         assert_eq!(lines[1], "  13 mails delivered in 90 days and no click for over 90 days");
         assert_eq!(lines[2], "   +45.0 validity   0 soft bounce days since mail last got through, weight 0.00");
-        assert_eq!(lines[5], "  promotional no, transactional yes, cadence stop, channel none (none_reached)");
+        assert_eq!(lines[5], "  deliverable yes, promotional no, transactional yes, cadence stop, channel none (none_reached)");
         assert!(lines[6].starts_with("  if nothing happens: ") && lines[6].contains(" healthy, promotional yes, cadence "), "{}", lines[6]);
         assert!(!lines[6].contains("transactional") && lines[6].contains(" from 2026-"), "what stays as it is: {}", lines[6]);
     }

@@ -53,5 +53,13 @@ pub fn explain(state: &State, policy: &Policy, standing: &(impl Standing + ?Size
 
 /// What a verdict advises. A verdict also changes in what only the sinks look at.
 fn advice(of: &Evaluation) -> impl PartialEq + use<> {
-    (of.state, of.email_promotional_ok, of.email_transactional_ok, of.email_cadence, of.best_channel, of.best_channel_reason)
+    (
+        of.state,
+        of.email_deliverable,
+        of.email_promotional_ok,
+        of.email_transactional_ok,
+        of.email_cadence,
+        of.best_channel,
+        of.best_channel_reason,
+    )
 }
