@@ -1,7 +1,12 @@
 //! Signals to a token that every service watches.
 
+use std::time::{Duration, Instant};
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Signals so soon after the first are the same one: `timeout` and others tell the process and then its whole group.
+const SAME: Duration = Duration::from_secs(1);
 
 /// Requests to read the configuration again.
 pub struct Reloads(Option<Signal>);
@@ -29,7 +34,7 @@ impl Reloads {
     }
 }
 
-/// A token that is cancelled by the first SIGINT or SIGTERM. A second one ends the process at once.
+/// A token that is cancelled by the first SIGINT or SIGTERM. A second one, a second later or more, ends the process at once.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -45,7 +50,11 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
         let name = next().await;
         tracing::info!(signal = name, "draining");
         cancelled.cancel();
-        let name = next().await;
+        let asked = Instant::now();
+        let mut name = next().await;
+        while asked.elapsed() < SAME {
+            name = next().await;
+        }
         tracing::warn!(signal = name, "second signal: stopping without draining");
         std::process::exit(130);
     });

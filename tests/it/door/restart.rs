@@ -211,6 +211,8 @@ async fn sigterm_ends_readiness_and_goes_on_answering_for_the_drain_time() -> an
     // Nothing is in flight on it, so nobody waits for it.
     let _unused = Wire::connect(&address).await?;
     let started = Instant::now();
+    // Twice, as `timeout` sends it: once to the process, once to its group.
+    setup.process(Service::Ingest)?.signal("TERM")?;
     setup.process(Service::Ingest)?.signal("TERM")?;
     let ready = format!("http://{}/readyz", setup.config.ingest.admin);
     eventually(Duration::from_secs(1), async || {
