@@ -514,7 +514,7 @@ impl Session {
 
 type Done = (Vec<i32>, Arc<AtomicBool>, Result<Result<Ready, SessionError>, tokio::task::JoinError>);
 
-/// The next restore that ends.
+/// The restore that was begun first, once it ends.
 async fn restored(restores: &mut Vec<Restoring>) -> Done {
     let Some(first) = restores.first_mut() else { return std::future::pending().await };
     let ready = (&mut first.task).await;
