@@ -111,8 +111,10 @@ impl ProcessorMetrics {
             timer_delay_seconds: metrics
                 .seconds("processor_timer_delay_seconds", "From the time of a timer to its firing, where the wall clock drives it."),
             transaction_seconds: metrics.seconds("processor_transaction_seconds", "From the begin of a transaction to its commit."),
-            sessions_ended: metrics
-                .counter("processor_sessions_failed_total", "Times everything was dropped and restored after a failed transaction."),
+            sessions_ended: metrics.counter(
+                "processor_sessions_failed_total",
+                "Times a session ended with an error; the next one starts over from what is committed.",
+            ),
             consumers: ConsumerFamilies::new(metrics),
         };
         for ending in Ending::ALL {
