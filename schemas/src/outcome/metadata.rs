@@ -12,7 +12,7 @@ use crate::event_time::EventTime;
 use crate::json;
 use crate::members::{Field, Member, Scope};
 use crate::normaliser::Normaliser;
-use crate::oddity::Oddity;
+use crate::oddity::{Oddities, Oddity};
 
 /// Member of the metadata that lists what was unusual about the event.
 const ODDITIES: &str = "aftersend_oddities";
@@ -26,21 +26,25 @@ const SENT: &str = "sent.";
 impl Normaliser {
     /// What has no column, as one JSON object with sorted names. A name that stands both at the top and in `data` keeps both values.
     pub(super) fn metadata(&self, event: &Event<'_>, read: &Read<'_>) -> String {
-        let mut rest: SmallVec<[Rest<'_>; 16]> = SmallVec::new();
+        let mut rest = self.collect(event, read);
+        let mut oddities = event.oddities;
+        if order(&mut rest) {
+            oddities.insert(Oddity::RepeatedMember);
+        }
+        list(oddities, &mut rest);
+        name_twins(&mut rest);
+        write(&rest)
+    }
+
+    /// The members without a column, as they are shown.
+    fn collect<'a>(&self, event: &Event<'a>, read: &Read<'_>) -> Rest<'a> {
+        let mut rest = Rest::new();
         let mut masked = 0;
         for member in event.members() {
             if self.has_a_column(event, read, member) {
                 continue;
             }
-            let mut name = member.name().string().unwrap_or_default();
-            if !is_word(&name) {
-                let shown = self.shown(name.clone());
-                let is_masked = shown != name || !self.privacy.keeps_clear_text() && name.contains(address::MASK);
-                // Masked names are alike and must not take each other's place, nor that of one that was sent so.
-                masked += usize::from(is_masked);
-                let is_numbered = is_masked && (masked > 1 || shown.contains('#'));
-                name = if is_numbered { Cow::Owned(format!("{shown}#{masked}")) } else { shown };
-            }
+            let name = self.shown_name(member.name().string().unwrap_or_default(), &mut masked);
             let name = match member.scope() {
                 Scope::Identifiers | Scope::TopIdentifiers if member.scope() != event.identifiers() => continue,
                 Scope::Identifiers | Scope::TopIdentifiers => Cow::Owned([OF_IDENTIFIERS, &name].concat()),
@@ -49,61 +53,22 @@ impl Normaliser {
             };
             let beside_data = member.scope() == Scope::Top && event.payload() == Scope::Data;
             let has_twin = beside_data && member.field().is_some_and(|field| event.value(field).is_some());
-            let mut value = self.shown_json(member.value().get());
-            if let Some(unreadable) = &read.unreadable
-                && !self.privacy.keeps_clear_text()
-            {
-                // In JSON it may be written with escapes.
-                let mut quoted = String::new();
-                json::quote(&mut quoted, unreadable);
-                value = Cow::Owned(value.replace(quoted.trim_matches('"'), address::MASK));
-            }
-            rest.push(Rest { name, beside_data, has_twin, value });
+            rest.push(Shown { name, beside_data, has_twin, value: self.shown_json_of(read, member.value().get()) });
         }
-        // Of one name, what stands beside `data` comes first.
-        rest.sort_by(|a, b| (&a.name, b.beside_data).cmp(&(&b.name, a.beside_data)));
-        let mut oddities = event.oddities;
-        if rest.windows(2).any(|pair| pair[0].name == pair[1].name && pair[0].beside_data == pair[1].beside_data) {
-            oddities.insert(Oddity::RepeatedMember);
+        rest
+    }
+
+    /// What a member is called; `masked` counts the names that hold an address.
+    fn shown_name<'a>(&self, name: Cow<'a, str>, masked: &mut usize) -> Cow<'a, str> {
+        if is_word(&name) {
+            return name;
         }
-        if !oddities.is_empty() {
-            let names: Vec<&str> = oddities.iter().map(Oddity::as_str).collect();
-            let value = Cow::Owned(format!("[\"{}\"]", names.join("\",\"")));
-            let place = rest.partition_point(|other| *other.name < *ODDITIES);
-            rest.insert(place, Rest { name: Cow::Borrowed(ODDITIES), beside_data: false, has_twin: false, value });
-        }
-        let room = rest.iter().map(|rest| rest.name.len() + rest.value.len() + 8).sum::<usize>();
-        let mut metadata = String::with_capacity(room + 2);
-        metadata.push('{');
-        let mut renamed: SmallVec<[Cow<'_, str>; 2]> = SmallVec::new();
-        for (place, member) in rest.iter().enumerate() {
-            let next = rest.get(place + 1).filter(|next| next.name == member.name);
-            // Of a repeated name the last counts.
-            if next.is_some_and(|next| next.beside_data == member.beside_data) {
-                continue;
-            }
-            let mut name = member.name.clone();
-            if member.has_twin || next.is_some() {
-                // Again where a member is really called `top.name`, or another was renamed so.
-                let is_taken = |name: &Cow<'_, str>| renamed.contains(name) || rest.binary_search_by(|other| other.name.cmp(name)).is_ok();
-                while is_taken(&name) {
-                    name = Cow::Owned(["top.", &name].concat());
-                }
-                renamed.push(name.clone());
-            }
-            if metadata.len() > 1 {
-                metadata.push(',');
-            }
-            match name {
-                // It stood in a document without escapes.
-                Cow::Borrowed(name) => metadata.extend(["\"", name, "\""]),
-                Cow::Owned(name) => json::quote(&mut metadata, &name),
-            }
-            metadata.push(':');
-            metadata.push_str(&member.value);
-        }
-        metadata.push('}');
-        metadata
+        let shown = self.shown(name.clone());
+        let is_masked = shown != name || !self.privacy.keeps_clear_text() && name.contains(address::MASK);
+        // Masked names are alike and must not take each other's place, nor that of one that was sent so.
+        *masked += usize::from(is_masked);
+        let is_numbered = is_masked && (*masked > 1 || shown.contains('#'));
+        if is_numbered { Cow::Owned(format!("{shown}#{masked}")) } else { shown }
     }
 
     /// True if nothing is lost by leaving a member out: a column holds it, it is empty, or it must not be shown.
@@ -119,8 +84,9 @@ impl Normaliser {
         let is_address = || {
             let known = |text: &str| read.address.as_ref().is_some_and(|address| address.as_str() == text);
             let is_of_mail = event.object_type == "email" && field == Field::Recipient;
-            let is_left = |text: &str| Address::read(text).is_some();
-            let is_one = |text: &str| if is_of_mail { is_left(text) } else { Address::is_all_of(text) || is_left(&address::mask(text)) };
+            let is_readable = |text: &str| Address::read(text).is_some();
+            let is_one =
+                |text: &str| if is_of_mail { is_readable(text) } else { Address::is_all_of(text) || is_readable(&address::mask(text)) };
             value.text().is_some_and(|text| known(&text) || is_one(&text))
         };
         let is_held = match field {
@@ -148,7 +114,7 @@ impl Normaliser {
 }
 
 /// A member of the metadata.
-struct Rest<'a> {
+struct Shown<'a> {
     name: Cow<'a, str>,
     /// It stands at the top, and `data` is an object.
     beside_data: bool,
@@ -156,6 +122,76 @@ struct Rest<'a> {
     has_twin: bool,
     /// JSON.
     value: Cow<'a, str>,
+}
+
+type Rest<'a> = SmallVec<[Shown<'a>; 16]>;
+
+/// Sorts by name; of one name, what stands beside `data` comes first. True if one was repeated: its last value counts.
+fn order(rest: &mut Rest<'_>) -> bool {
+    rest.sort_by(|a, b| (&a.name, b.beside_data).cmp(&(&b.name, a.beside_data)));
+    let count = rest.len();
+    rest.dedup_by(|later, kept| {
+        let is_again = later.name == kept.name && later.beside_data == kept.beside_data;
+        if is_again {
+            std::mem::swap(later, kept);
+        }
+        is_again
+    });
+    rest.len() < count
+}
+
+/// Puts what was unusual in its place.
+fn list(oddities: Oddities, rest: &mut Rest<'_>) {
+    if oddities.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = oddities.iter().map(Oddity::as_str).collect();
+    let value = Cow::Owned(format!("[\"{}\"]", names.join("\",\"")));
+    let place = rest.partition_point(|other| *other.name < *ODDITIES);
+    rest.insert(place, Shown { name: Cow::Borrowed(ODDITIES), beside_data: false, has_twin: false, value });
+}
+
+/// Gives members beside `data` that share a name with one in it a name of their own.
+fn name_twins(rest: &mut Rest<'_>) {
+    let mut renamed: SmallVec<[(usize, String); 2]> = SmallVec::new();
+    for (place, member) in rest.iter().enumerate() {
+        if !member.has_twin && rest.get(place + 1).is_none_or(|next| next.name != member.name) {
+            continue;
+        }
+        // Again where a member is really called `top.name`, or another was renamed so.
+        let is_taken = |name: &str| {
+            renamed.iter().any(|(_, other)| other == name) || rest.binary_search_by(|other| other.name.as_ref().cmp(name)).is_ok()
+        };
+        let mut name = ["top.", &member.name].concat();
+        while is_taken(&name) {
+            name.insert_str(0, "top.");
+        }
+        renamed.push((place, name));
+    }
+    for (place, name) in renamed {
+        rest[place].name = Cow::Owned(name);
+    }
+}
+
+/// One JSON object.
+fn write(rest: &[Shown<'_>]) -> String {
+    let room = rest.iter().map(|member| member.name.len() + member.value.len() + 4).sum::<usize>();
+    let mut object = String::with_capacity(room + 2);
+    object.push('{');
+    for member in rest {
+        if object.len() > 1 {
+            object.push(',');
+        }
+        match &member.name {
+            // It stood in a document without escapes.
+            Cow::Borrowed(name) => object.extend(["\"", name, "\""]),
+            Cow::Owned(name) => json::quote(&mut object, name),
+        }
+        object.push(':');
+        object.push_str(&member.value);
+    }
+    object.push('}');
+    object
 }
 
 /// True for names of members that would be taken for what the normaliser calls its own, or for what it renames such members to.

@@ -44,7 +44,21 @@ impl Normaliser {
         })
     }
 
-    pub(super) fn shown_json<'a>(&self, source: &'a str) -> Cow<'a, str> {
+    /// A document as it is shown, without what stands where the address should.
+    pub(super) fn shown_json_of<'a>(&self, read: &Read<'_>, source: &'a str) -> Cow<'a, str> {
+        let shown = self.shown_json(source);
+        match &read.unreadable {
+            Some(unreadable) if !self.privacy.keeps_clear_text() => {
+                // In JSON it may be written with escapes.
+                let mut quoted = String::new();
+                json::quote(&mut quoted, unreadable);
+                Cow::Owned(shown.replace(quoted.trim_matches('"'), address::MASK))
+            }
+            _ => shown,
+        }
+    }
+
+    fn shown_json<'a>(&self, source: &'a str) -> Cow<'a, str> {
         let may_hold_text = matches!(source.as_bytes().first(), Some(b'"' | b'{' | b'['));
         if !may_hold_text {
             return Cow::Borrowed(source);
