@@ -84,7 +84,7 @@ pub struct Retention {
 pub const RETENTION: [Retention; 7] = [
     Retention { table: "message_outcomes", from: "received_at", only: "" },
     Retention { table: "raw_events", from: "received_at", only: "" },
-    Retention { table: "profiles", from: "written_at", only: " DELETE WHERE state NOT IN ('complained', 'unsubscribed', 'dead')" },
+    Retention { table: "profiles", from: "written_at", only: " WHERE state NOT IN ('complained', 'unsubscribed', 'dead')" },
     Retention { table: "dead_letters", from: "received_at", only: "" },
     Retention { table: "track_calls", from: "at", only: "" },
     Retention { table: "campaign_counts", from: "counted_at", only: "" },

@@ -4,21 +4,26 @@ use aftersend_pipeline::config::ClickHouse;
 use aftersend_schemas::columns::TABLES;
 use aftersend_schemas::migrations::{MIGRATIONS, Migration, RECORDS, RETENTION, Target, VIEWS};
 use clickhouse::Client;
+use clickhouse::error::Error;
 
 use super::client;
+use super::limit::{MIGRATION, QUESTION, within};
+
+/// So much of what the server says is shown: a balancer may answer with a page.
+const SAID: usize = 400;
 
 /// Why a database is not as this release needs it, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// A statement failed.
-    #[error("{what} failed at clickhouse.url {url}: {source}")]
+    #[error("{what} failed at clickhouse.url {url}: {}", said(source))]
     Failed {
         /// Migration, or what else was tried.
         what: &'static str,
         /// As configured.
         url: String,
         /// What the server says.
-        source: clickhouse::error::Error,
+        source: Error,
     },
     /// A newer release was here.
     #[error(
@@ -98,10 +103,11 @@ pub async fn migrate(config: &ClickHouse) -> Result<Vec<&'static str>, MigrateEr
     let client = client(config);
     let failed = |what| failure(config, what);
     let target = target(config);
-    client.clone().with_database("default").query_raw(&target.create_database()).execute().await.map_err(failed("CREATE DATABASE"))?;
+    let create = client.clone().with_database("default").query_raw(&target.create_database()).execute();
+    within(MIGRATION, create).await.map_err(failed("CREATE DATABASE"))?;
     let run = async |what: &'static str, statements: Vec<String>| {
         for statement in statements {
-            client.query_raw(&statement).execute().await.map_err(failed(what))?;
+            within(MIGRATION, client.query_raw(&statement).execute()).await.map_err(failed(what))?;
         }
         Ok::<_, MigrateError>(())
     };
@@ -128,12 +134,13 @@ pub async fn migrate(config: &ClickHouse) -> Result<Vec<&'static str>, MigrateEr
             .bind(migration.name)
             .bind(migration.checksum())
             .bind(env!("CARGO_PKG_VERSION"));
-        record.execute().await.map_err(failed(migration.name))?;
+        within(MIGRATION, record.execute()).await.map_err(failed(migration.name))?;
     }
     for rule in RETENTION {
         let Some(days) = config.retention.days(rule.table) else { continue };
         let query = "SELECT create_table_query FROM system.tables WHERE database = ? AND name = ?";
-        let made = client.query(query).bind(&config.database).bind(rule.table).fetch_one::<String>().await.map_err(failed("retention"))?;
+        let made = client.query(query).bind(&config.database).bind(rule.table).fetch_one::<String>();
+        let made = within(QUESTION, made).await.map_err(failed("retention"))?;
         // A change marks every part anew, so only where there is one.
         if !made.contains(&format!("TTL {} SETTINGS", rule.expression(days))) {
             run("retention", vec![target.retain(&rule, days)]).await?;
@@ -180,14 +187,15 @@ fn not_newer(config: &ClickHouse, recorded: &BTreeMap<u32, Recorded>) -> Result<
 
 async fn recorded(client: &Client, config: &ClickHouse) -> Result<BTreeMap<u32, Recorded>, MigrateError> {
     let query = format!("SELECT number, name, checksum, release FROM {}.migrations FINAL ORDER BY number", config.database);
-    let rows = client.query_raw(&query).fetch_all::<Recorded>().await.map_err(failure(config, "reading the record of migrations"))?;
+    let rows = within(QUESTION, client.query_raw(&query).fetch_all::<Recorded>()).await;
+    let rows = rows.map_err(failure(config, "reading the record of migrations"))?;
     Ok(rows.into_iter().map(|row| (row.number, row)).collect())
 }
 
 /// Tables and views of the database.
 pub(super) async fn tables(client: &Client, config: &ClickHouse) -> Result<BTreeSet<String>, MigrateError> {
     let query = client.clone().with_database("system").query("SELECT name FROM system.tables WHERE database = ?").bind(&config.database);
-    let found = query.fetch_all::<String>().await;
+    let found = within(QUESTION, query.fetch_all::<String>()).await;
     Ok(found.map_err(failure(config, "looking for tables"))?.into_iter().collect())
 }
 
@@ -198,7 +206,7 @@ pub(super) async fn check_columns(client: &Client, config: &ClickHouse, is_fille
         .with_database("system")
         .query("SELECT table, name, type FROM system.columns WHERE database = ?")
         .bind(&config.database);
-    let rows = query.fetch_all::<(String, String, String)>().await.map_err(failure(config, "looking at columns"))?;
+    let rows = within(QUESTION, query.fetch_all::<(String, String, String)>()).await.map_err(failure(config, "looking at columns"))?;
     let mut found: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for (table, column, kind) in rows {
         found.entry(table).or_default().insert(column, kind);
@@ -219,7 +227,14 @@ pub(super) async fn check_columns(client: &Client, config: &ClickHouse, is_fille
     Ok(())
 }
 
-pub(super) fn failure(config: &ClickHouse, what: &'static str) -> impl FnOnce(clickhouse::error::Error) -> MigrateError + use<> {
+/// One line of it.
+fn said(error: &Error) -> String {
+    let text = error.to_string();
+    let line: String = text.chars().take(SAID).map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    if line.len() < text.len() { format!("{line} ...") } else { line }
+}
+
+pub(super) fn failure(config: &ClickHouse, what: &'static str) -> impl FnOnce(Error) -> MigrateError + use<> {
     let url = config.url.clone();
     move |source| MigrateError::Failed { what, url, source }
 }

@@ -7,6 +7,7 @@ mod client;
 mod failure;
 mod fault;
 mod lane;
+mod limit;
 mod metrics;
 mod migrate;
 mod outage;

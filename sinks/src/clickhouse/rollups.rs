@@ -3,7 +3,7 @@
 //! Any number of replicas may do this at once: a count replaces the earlier one of its slice, an audit is valid once it is finished.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::telemetry::Metrics;
@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::client;
 use super::failure::describe;
+use super::limit::{QUESTION, ROLLUP, within};
 use super::migrate::target;
 
-/// A row bears the time at which its insert began; so much later it is seen, or its sender has given it up and sends it again.
+/// A row bears the time at which its insert began; so much later it is seen, unless the insert still runs.
 const SETTLES: Duration = Duration::from_secs(120);
 /// How often people are counted: all of them each time.
 const PEOPLE: Duration = Duration::from_secs(300);
@@ -50,11 +51,12 @@ impl Rollups {
 
     /// Counts and audits in turn until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
+        let mut clock = ServerClock::default();
         let (mut count, mut people, mut audit) = (ticks(self.config.count_every.0), ticks(PEOPLE), ticks(self.config.audit_every.0));
         loop {
             let (job, result) = tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = count.tick() => ("count", self.timed("count", self.count_unless_fresh(), &shutdown).await),
+                _ = count.tick() => ("count", self.timed("count", self.count_unless_fresh(&mut clock), &shutdown).await),
                 _ = people.tick() => ("people", self.timed("people", self.people_unless_fresh(), &shutdown).await),
                 _ = audit.tick() => ("audit", self.timed("audit", self.audit_unless_fresh(), &shutdown).await),
             };
@@ -86,10 +88,14 @@ impl Rollups {
         result
     }
 
-    async fn count_unless_fresh(&self) -> clickhouse::error::Result<()> {
+    async fn count_unless_fresh(&self, clock: &mut ServerClock) -> clickhouse::error::Result<()> {
         let (now, mark) = self.times("count_marks", "mark").await?;
-        let fresh = millis(SETTLES) + self.config.count_every.millis() / 2;
-        if now - mark < fresh { Ok(()) } else { self.count(now).await.map(drop) }
+        if clock.went_back(now, Instant::now()) {
+            self.forget_mark().await?;
+        } else if now - mark < millis(SETTLES) + self.config.count_every.millis() / 2 && !is_ahead(mark, now) {
+            return Ok(());
+        }
+        self.count(now).await.map(drop)
     }
 
     async fn people_unless_fresh(&self) -> clickhouse::error::Result<()> {
@@ -105,18 +111,44 @@ impl Rollups {
     /// Counts every slice of which something was stored since the mark, and moves the mark. `now` is Unix milliseconds by the server's clock. Returns
     /// the number of slices.
     pub async fn count(&self, now: i64) -> clickhouse::error::Result<usize> {
+        let (_, mark) = self.times("count_marks", "mark").await?;
+        if is_ahead(mark, now) {
+            self.forget_mark().await?;
+        }
+        // Before the slices are listed: what ends in between is among them.
+        let settled = (now - millis(SETTLES)).min(self.oldest_insert().await?);
         let target = target(&self.config);
         let slices = target.fill("SELECT slice FROM {database}.slices_to_count ORDER BY slice");
-        let slices = self.client.query_raw(&slices).fetch_all::<u32>().await?;
+        let slices = within(ROLLUP, self.client.query_raw(&slices).fetch_all::<u32>()).await?;
         let version = now * 1_000_000 + self.distinct(now);
         for some in slices.chunks(SLICES) {
             self.execute(target.count(some, version)).await?;
         }
         // After the counts: until the mark moves, views do not look at them.
-        let mark = now - millis(SETTLES);
-        let mark = format!("INSERT INTO {{database}}.count_marks (mark) SELECT fromUnixTimestamp64Milli({mark}, 'UTC')");
+        let mark = format!("INSERT INTO {{database}}.count_marks (mark) SELECT fromUnixTimestamp64Milli({settled}, 'UTC')");
         self.execute(vec![target.fill(&mark)]).await?;
         Ok(slices.len())
+    }
+
+    /// Has everything counted anew: what was stored since the server's clock was put back bears times before the mark.
+    async fn forget_mark(&self) -> clickhouse::error::Result<()> {
+        tracing::warn!("clickhouse's clock went back: every outcome is counted anew; views stay right, and are slow until then");
+        self.execute(vec![target(&self.config).fill("TRUNCATE TABLE {database}.count_marks{on_cluster}")]).await
+    }
+
+    /// When the oldest insert of outcomes began that still runs, on any replica: Unix milliseconds by the server's clock, the end of time if there is none.
+    async fn oldest_insert(&self) -> clickhouse::error::Result<i64> {
+        let processes = match &self.config.cluster {
+            Some(cluster) => format!("clusterAllReplicas('{cluster}', system.processes)"),
+            None => "system.processes".to_owned(),
+        };
+        let query = format!(
+            "SELECT if(count() = 0, {}, toUnixTimestamp64Milli(now64(3)) - toInt64(1000 * max(elapsed)) - 1) FROM {processes} \
+             WHERE current_database = '{}' AND query_kind = 'Insert' AND position(query, 'message_outcomes') > 0",
+            i64::MAX,
+            self.config.database
+        );
+        within(QUESTION, self.client.query_raw(&query).fetch_one::<i64>()).await
     }
 
     /// Counts people by state and score. `now` as in [`Rollups::count`].
@@ -140,15 +172,36 @@ impl Rollups {
             "SELECT toUnixTimestamp64Milli(now64(3)), toUnixTimestamp64Milli(toDateTime64(max({column}), 3)) FROM {}.{table}",
             self.config.database
         );
-        self.client.query_raw(&query).fetch_one::<(i64, i64)>().await
+        within(QUESTION, self.client.query_raw(&query).fetch_one::<(i64, i64)>()).await
     }
 
     async fn execute(&self, statements: Vec<String>) -> clickhouse::error::Result<()> {
         for statement in statements {
-            self.client.query_raw(&statement).execute().await?;
+            within(ROLLUP, self.client.query_raw(&statement).execute()).await?;
         }
         Ok(())
     }
+}
+
+/// The server's clock, held against one that never goes back.
+#[derive(Debug, Default)]
+struct ServerClock {
+    /// What it showed, and when.
+    last: Option<(i64, Instant)>,
+}
+
+impl ServerClock {
+    /// True if it shows a time so far before the one that it should show that rows may be missed.
+    fn went_back(&mut self, now: i64, at: Instant) -> bool {
+        let last = self.last.replace((now, at));
+        last.is_some_and(|(then, since)| is_ahead(then + millis(at.duration_since(since)) - millis(SETTLES), now))
+    }
+}
+
+/// True for a mark that no clock which shows this time has set: it stays behind by the time that rows take to settle. Clocks of replicas may differ by half of
+/// that.
+fn is_ahead(mark: i64, now: i64) -> bool {
+    mark > now - millis(SETTLES) / 2
 }
 
 fn ticks(every: Duration) -> tokio::time::Interval {
@@ -159,4 +212,22 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 
 fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_put_back_is_noticed_whenever_it_is_looked_at_next() {
+        let (began, minute) = (Instant::now(), 60_000);
+        let at = |minutes: u64| began + Duration::from_secs(60 * minutes);
+        let mut clock = ServerClock::default();
+        assert!(!clock.went_back(100 * minute, at(0)), "nothing to compare with");
+        assert!(!clock.went_back(110 * minute, at(10)));
+        assert!(!clock.went_back(119 * minute, at(20)), "what settles covers a minute");
+        assert!(clock.went_back(126 * minute, at(30)), "three minutes, and it shows a later time than before all the same");
+        assert!(!clock.went_back(136 * minute, at(40)), "told once");
+        assert!(!clock.went_back(200 * minute, at(50)), "forward");
+    }
 }

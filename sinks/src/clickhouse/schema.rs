@@ -1,6 +1,6 @@
 //! Whether the tables are as this release fills them, asked before the first record is read.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::retry::Backoff;
@@ -12,6 +12,7 @@ use super::client;
 use super::failure::Cause;
 use super::metrics::SinkMetrics;
 use super::migrate::{MigrateError, check_columns, is_current, tables};
+use super::outage::Outage;
 
 /// What is wrong with the tables, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +48,9 @@ pub(super) async fn wait_for_schema(
 ) -> Result<bool, SchemaError> {
     let mut latch = Some(latch);
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+    let mut outage = Outage::default();
     loop {
-        let checked = check_schema(config).await;
+        let Some(checked) = shutdown.run_until_cancelled(check_schema(config)).await else { return Ok(false) };
         let passing = checked.as_ref().err().and_then(SchemaError::passing).map(Cause::of);
         if (checked.is_ok() || passing.is_some())
             && let Some(latch) = latch.take()
@@ -59,7 +61,9 @@ pub(super) async fn wait_for_schema(
             (Ok(()), _) => return Ok(true),
             (Err(error), Some(cause)) => {
                 config.tables.iter().for_each(|table| metrics.failed(table, cause));
-                tracing::warn!(%error, "waiting for clickhouse");
+                if let Some(report) = outage.failed(cause.as_str(), Instant::now()) {
+                    tracing::warn!(%error, attempts = report.failures, "waiting for clickhouse");
+                }
             }
             (Err(error), None) => return Err(error),
         }

@@ -1,12 +1,13 @@
 //! Events by hand, and what is said of them.
 
 use std::process::Command;
+use std::time::Duration;
 
 use aftersend_pipeline::telemetry::Metrics;
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::migrations::Target;
 use aftersend_sinks::clickhouse::Rollups;
-use aftersend_tests::repository;
+use aftersend_tests::{eventually, repository};
 use anyhow::Context as _;
 use ulid::Ulid;
 
@@ -145,6 +146,47 @@ async fn a_bounce_class_is_listed_for_what_it_counts_with_an_example_of_that() -
     assert_eq!(database.rows::<Class>(&query).await?, expected);
     assert!(rollups.count(unix_millis() + 140_000).await? > 0);
     assert_eq!(database.rows::<Class>(&query).await?, expected);
+    database.finish().await
+}
+
+/// The server stores a row as of the time at which its insert began, however long that takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_insert_stores_after_it_was_given_up_is_counted() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let rollups = Rollups::new(&database.config, &Metrics::new());
+    let delivered = async || database.rows::<u64>("SELECT sum(delivered) FROM campaigns_hourly").await;
+    // Five rows, a second each.
+    let slow = "INSERT INTO message_outcomes (event_id, channel, metric, timestamp, received_at, src_offset) \
+        SELECT concat('event ', toString(number)), 'email', 'delivered', now() - sleepEachRow(1), now64(3), number FROM numbers(5) \
+        SETTINGS max_block_size = 1, max_threads = 1, min_insert_block_size_rows = 5";
+    let counted_meanwhile = async || {
+        eventually(Duration::from_secs(4), async || {
+            let running = "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND current_database = currentDatabase()";
+            anyhow::ensure!(database.rows::<u64>(running).await? == [1], "not yet");
+            Ok(())
+        })
+        .await?;
+        assert_eq!(rollups.count(unix_millis() + 130_000).await?, 0, "nothing is there yet");
+        anyhow::Ok(())
+    };
+    tokio::try_join!(database.execute(slow), counted_meanwhile())?;
+    assert_eq!(delivered().await?, [5]);
+    assert!(rollups.count(unix_millis() + 130_000).await? > 0);
+    assert_eq!(delivered().await?, [5]);
+    database.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_after_the_servers_clock_was_put_back_is_counted() -> anyhow::Result<()> {
+    let database = Database::new().await?;
+    let rollups = Rollups::new(&database.config, &Metrics::new());
+    database.execute("INSERT INTO count_marks (mark) SELECT now64(3) + INTERVAL 1 MINUTE").await?;
+    let rows = "SELECT concat('event ', toString(number)), 'email', 'delivered', now(), now64(3), number FROM numbers(5)";
+    database
+        .execute(&format!("INSERT INTO message_outcomes (event_id, channel, metric, timestamp, received_at, src_offset) {rows}"))
+        .await?;
+    assert!(rollups.count(unix_millis()).await? > 0);
+    assert_eq!(database.rows::<u64>("SELECT sum(delivered) FROM campaigns_hourly").await?, [5]);
     database.finish().await
 }
 
