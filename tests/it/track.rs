@@ -346,6 +346,13 @@ async fn a_mass_of_false_hard_bounces_trips_the_brake_over_all_replicas_until_an
     let status = operator(&setup, &["status", "u-7"])?;
     assert!(status.contains("next: nothing (too_old_to_suppress)"), "{status}");
 
+    // What nobody can read keeps nobody else waiting.
+    let garbled: FutureProducer = producer_config(&setup.config, "garbled", 10_000).create()?;
+    for topic in [setup.topics().profiles(), setup.topics().track_brake()] {
+        let record = FutureRecord::to(&topic).partition(0).key("default:id:garbled").payload(b"\x01");
+        garbled.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error)?;
+    }
+
     // Of some who were suppressed the answer was lost with a replica: they wait like the others.
     let mut acknowledged = BTreeMap::new();
     for record in read_topic(&setup.config, &setup.topics().track_ledger())? {
@@ -356,6 +363,7 @@ async fn a_mass_of_false_hard_bounces_trips_the_brake_over_all_replicas_until_an
     let waiting = people.len() + 1 - acknowledged.values().filter(|suppressed| **suppressed).count();
     let said = operator(&setup, &["release", "--by", "ops", "--reason", "looked at them"])?;
     assert!(said.contains(&format!("the brake is on for hard_bounce: {waiting} people wait")), "{waiting}: {said}");
+    assert!(said.contains("1 records cannot be read"), "{said}");
     eventually(Duration::from_secs(60), async || {
         let suppressed = setup.track_api.people().values().filter(|kept| kept.suppressed).count();
         ensure!(suppressed == people.len() + 1, "{suppressed} suppressed");

@@ -11,6 +11,7 @@ use aftersend_pipeline::config::{Config, EmailPrivacy};
 use aftersend_pipeline::consumer::restore_partitions;
 use aftersend_pipeline::kafka::{ClientWatch, producer};
 use aftersend_pipeline::record::Record;
+use aftersend_schemas::DecodeError;
 use aftersend_schemas::address::mask;
 use aftersend_schemas::brake::BrakeEntry;
 use aftersend_schemas::identity::Person;
@@ -98,17 +99,72 @@ fn is_of(person: &Person) -> impl Fn(&Record) -> bool + Send + 'static {
 
 /// Which brakes are on.
 async fn brakes(config: &Config) -> anyhow::Result<Brakes> {
-    let mut brakes = Brakes::default();
+    let (mut brakes, mut unreadable) = (Brakes::default(), Unreadable::default());
     for record in read(config, Topics::new(&config.kafka.topic_prefix).track_brake(), 0, |_| true).await? {
-        let entry = record.value.as_deref().map(BrakeEntry::decode).transpose()?;
-        if let Some(entry) = entry {
+        if let Some(entry) = unreadable.decode(&record, BrakeEntry::decode) {
             brakes.apply(record.offset, record.timestamp, &entry);
         }
     }
+    unreadable.count()?;
     Ok(brakes)
+}
+
+/// Records that the sink goes on without, and so do we; and one at which it stops.
+#[derive(Default)]
+struct Unreadable {
+    passed_over: usize,
+    too_new: Option<DecodeError>,
+}
+
+impl Unreadable {
+    /// Reads the value of a record, or says in the log which one cannot be read.
+    fn decode<T>(&mut self, record: &Record, decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>) -> Option<T> {
+        match decode(record.value.as_deref()?) {
+            Ok(read) => return Some(read),
+            Err(error @ DecodeError::TooNew { .. }) => self.too_new = Some(error),
+            Err(error) => {
+                self.passed_over += 1;
+                tracing::warn!(%error, topic = %record.topic, partition = record.partition, offset = record.offset, "passed over");
+            }
+        }
+        None
+    }
+
+    /// How many were passed over. What a newer release wrote is an error.
+    fn count(&self) -> Result<usize, DecodeError> {
+        self.too_new.map_or(Ok(self.passed_over), Err)
+    }
 }
 
 /// RFC 3339, in UTC.
 fn time(millis: i64) -> String {
     jiff::Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over_and_what_a_newer_release_wrote_is_not() {
+        let record = |value: Option<&[u8]>| Record {
+            topic: "track-brake".into(),
+            partition: 0,
+            offset: 7,
+            timestamp: 0,
+            key: Vec::new(),
+            value: value.map(<[u8]>::to_vec),
+            headers: Default::default(),
+        };
+        let mut unreadable = Unreadable::default();
+        let known = BrakeEntry::Known { partition: 3, people: Default::default() };
+        for value in [b"{".as_slice(), b"", b"\xff"] {
+            assert_eq!(unreadable.decode(&record(Some(value)), BrakeEntry::decode), None);
+        }
+        assert_eq!(unreadable.decode(&record(None), BrakeEntry::decode), None);
+        assert_eq!(unreadable.decode(&record(Some(&known.encode())), BrakeEntry::decode), Some(known));
+        assert_eq!(unreadable.count(), Ok(3), "a tombstone has nothing to be read");
+        unreadable.decode(&record(Some(b"{\"version\":99}")), BrakeEntry::decode);
+        assert!(matches!(unreadable.count(), Err(DecodeError::TooNew { found: 99, .. })));
+    }
 }

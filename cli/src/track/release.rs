@@ -13,7 +13,7 @@ use aftersend_schemas::topics::{PARTITIONS, Topics, partition_of};
 use aftersend_sinks::track::{Count, Waiting};
 use anyhow::bail;
 
-use super::{brakes, producer, reason, say, write};
+use super::{Unreadable, brakes, producer, reason, say, write};
 use crate::args::TrackReleaseOptions;
 use crate::customer::check_workspace;
 
@@ -24,7 +24,7 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
         bail!("workspace {workspace:?} has no credentials in [track]: nobody is called there");
     }
     let brakes = brakes(config).await?;
-    let waiting = waiting(config, workspace, brakes.released_through(workspace, unix_millis())).await?;
+    let (waiting, passed_over) = waiting(config, workspace, brakes.released_through(workspace, unix_millis())).await?;
     let held: Vec<_> = brakes.tripped().filter(|(of, ..)| of == workspace).collect();
     for (_, cause, ..) in &held {
         let Count { due, old } = waiting.get(cause).copied().unwrap_or_default();
@@ -33,6 +33,9 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
     if held.is_empty() {
         let old: usize = waiting.values().map(|count| count.old).sum();
         say(&format!("no brake is on: {old} people wait whose verdicts are older than policy.irreversible_max_age"));
+    }
+    if passed_over > 0 {
+        say(&format!("{passed_over} records cannot be read and were passed over, as the sink does: who stands in them is not counted"));
     }
     if *dry_run {
         say("nobody was released: that is for the command without --dry-run");
@@ -46,36 +49,39 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
     Ok(())
 }
 
-/// Whom the release lets go. Reads every profile of every workspace.
-async fn waiting(config: &Config, workspace: &str, released_through: Option<i64>) -> anyhow::Result<BTreeMap<&'static str, Count>> {
+/// Whom the release lets go, and how many records nobody can read. Reads every profile of every workspace.
+async fn waiting(
+    config: &Config,
+    workspace: &str,
+    released_through: Option<i64>,
+) -> anyhow::Result<(BTreeMap<&'static str, Count>, usize)> {
     let (config, workspace) = (config.clone(), workspace.to_owned());
     let read = tokio::task::spawn_blocking(move || {
         let topics = Topics::new(&config.kafka.topic_prefix);
         let partitions: Vec<i32> = (0..PARTITIONS).collect();
-        let mut waiting = Waiting::new(&config, &workspace);
-        let mut failed = None;
+        let (mut waiting, mut unreadable) = (Waiting::new(&config, &workspace), Unreadable::default());
         restore_partitions(&config, &topics.operator(), &partitions, |record| {
             // Others decide about brakes; they have a partition each like these.
-            if let Some(decided) = record.value.as_deref().and_then(|value| OperatorRecord::decode(value).ok()) {
+            if BrakeRelease::workspace_of(&record.key_text()).is_none()
+                && let Some(decided) = unreadable.decode(&record, OperatorRecord::decode)
+            {
                 waiting.decided(&decided);
             }
         })?;
-        restore_partitions(&config, &topics.profiles(), &partitions, |record| match record.value.as_deref().map(ProfileRecord::decode) {
-            Some(Ok(profile)) => waiting.profile(record.offset, profile),
-            Some(Err(error)) => failed = Some(error),
-            None => waiting.forgotten(&String::from_utf8_lossy(&record.key)),
-        })?;
-        restore_partitions(&config, &topics.track_ledger(), &partitions, |record| {
-            match record.value.as_deref().map(LedgerRecord::decode) {
-                Some(Ok(ledger)) => waiting.acknowledged(ledger),
-                Some(Err(error)) => failed = Some(error),
-                None => {}
+        restore_partitions(&config, &topics.profiles(), &partitions, |record| {
+            if record.value.is_none() {
+                waiting.forgotten(&record.key_text());
+            } else if let Some(profile) = unreadable.decode(&record, ProfileRecord::decode) {
+                waiting.profile(record.offset, profile);
             }
         })?;
-        match failed {
-            Some(error) => Err(error.into()),
-            None => anyhow::Ok(waiting.by_cause(unix_millis(), released_through)),
-        }
+        restore_partitions(&config, &topics.track_ledger(), &partitions, |record| {
+            if let Some(ledger) = unreadable.decode(&record, LedgerRecord::decode) {
+                waiting.acknowledged(ledger);
+            }
+        })?;
+        let passed_over = unreadable.count()?;
+        anyhow::Ok((waiting.by_cause(unix_millis(), released_through), passed_over))
     });
     read.await?
 }
