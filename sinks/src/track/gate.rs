@@ -77,6 +77,11 @@ impl Gate {
         self.left();
     }
 
+    /// All calls under way were given up. What the API said before still holds: a pause it asked for, and that it is down.
+    pub(super) fn abandoned_all(&mut self) {
+        (self.in_flight, self.probe_is_out) = (0, false);
+    }
+
     fn left(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.probe_is_out = false;
@@ -192,5 +197,30 @@ mod tests {
         assert!(gate.is_stopped() && !gate.is_open(now + Duration::from_secs(4)));
         call(&mut gate, now + STOPPED_PAUSE, Health::Well);
         assert!(!gate.is_stopped() && gate.is_open(now));
+    }
+
+    #[test]
+    fn calls_that_are_given_up_leave_room_and_the_pause_as_it_was() {
+        let now = Instant::now();
+        let mut gate = Gate::new(16);
+        (0..8).for_each(|_| gate.started());
+        assert!(!gate.is_open(now));
+        gate.abandoned_all();
+        assert!(gate.is_open(now), "nobody waits for them");
+        gate.started();
+        call(&mut gate, now, Health::Struggling(Some(Duration::from_secs(60))));
+        gate.abandoned_all();
+        assert!(!gate.is_open(now + Duration::from_secs(59)) && gate.is_open(now + Duration::from_secs(60)));
+
+        let mut gate = Gate::new(16);
+        for _ in 0..FAILURES {
+            call(&mut gate, now, Health::Struggling(None));
+        }
+        let opens = gate.opens_at().unwrap();
+        gate.started();
+        gate.abandoned_all();
+        assert!(!gate.is_open(now) && gate.is_open(opens), "another probe may go");
+        gate.started();
+        assert!(!gate.is_open(opens), "and still one at a time");
     }
 }

@@ -903,7 +903,7 @@ impl Session {
                     tracing::warn!(calls = self.calls.len(), "calls were not answered in time; the next owner makes them");
                     self.calls.clear();
                     self.asked.clear();
-                    self.gates.clear();
+                    self.gates.values_mut().for_each(Gate::abandoned_all);
                     self.people.abandon_calls();
                     return Ok(());
                 }
