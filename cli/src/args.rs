@@ -104,12 +104,13 @@ pub enum TrackCommand {
 #[derive(Debug, clap::Args)]
 pub struct Customer {
     /// The customer's id; Customer.io's own id as cio_...; who is known only by an address as email:ADDRESS, or email: and its hash; or anybody's key as
-    /// these commands print it, workspace:namespace:id with the namespace id, cio or email
+    /// these commands print it, workspace:namespace:id with the namespace id, cio or email. An id that looks like a key needs its own: default:id:shop:id:7
+    /// is the id shop:id:7 of the workspace default
     #[arg(value_name = "CUSTOMER")]
     pub customer: String,
-    /// Workspace, as configured
-    #[arg(long, default_value = "default")]
-    pub workspace: String,
+    /// Workspace, as configured; not beside the key of another one [default: default]
+    #[arg(long)]
+    pub workspace: Option<String>,
 }
 
 /// `aftersend track status`

@@ -8,6 +8,9 @@ use anyhow::{Context as _, bail};
 
 use crate::args::Customer;
 
+/// Where none is named.
+const DEFAULT_WORKSPACE: &str = "default";
+
 /// An error for a workspace that nothing in the configuration belongs to.
 pub(crate) fn check_workspace(workspace: &str, config: &Config) -> anyhow::Result<()> {
     let workspaces = config.workspaces();
@@ -32,8 +35,18 @@ impl Meant {
     pub(crate) fn by(Customer { customer, workspace }: &Customer, config: &Config) -> anyhow::Result<Self> {
         // Also of a workspace that is no longer configured: what is known of its people stays.
         if let Some(person) = Person::parse(customer) {
+            if let Some(workspace) = workspace.as_ref().filter(|workspace| **workspace != person.workspace) {
+                let Person { workspace: of, namespace, id } = &person;
+                bail!(
+                    "{customer:?} is the key of {} {id:?} in workspace {of:?}, and --workspace says {workspace:?}: leave --workspace out to mean \
+                     that one, or write {:?} to mean whom workspace {workspace:?} knows by the id {customer:?}",
+                    namespace.as_str(),
+                    format!("{workspace}:{}:{customer}", Namespace::Id.as_str()),
+                );
+            }
             return Self::in_full(&person);
         }
+        let workspace = workspace.as_deref().unwrap_or(DEFAULT_WORKSPACE);
         check_workspace(workspace, config)?;
         if matches!(customer.trim(), "" | "cio_" | "email:") {
             bail!(
@@ -82,8 +95,12 @@ mod tests {
     use super::*;
 
     fn meant(customer: &str, privacy: &str) -> anyhow::Result<Meant> {
+        meant_in(None, customer, privacy)
+    }
+
+    fn meant_in(workspace: Option<&str>, customer: &str, privacy: &str) -> anyhow::Result<Meant> {
         let config = Config::parse(&format!("[privacy]\n{privacy}\n"), [])?;
-        Meant::by(&Customer { customer: customer.into(), workspace: "default".into() }, &config)
+        Meant::by(&Customer { customer: customer.into(), workspace: workspace.map(Into::into) }, &config)
     }
 
     #[test]
@@ -110,12 +127,27 @@ mod tests {
         assert!(meant("shop:email:a@b.example", hashed).is_err(), "the key holds a hash");
         let sources = format!("{hashed}\n[[source]]\nname = \"default\"\nsigning_keys = [\"k\"]");
         assert_eq!(meant("shop:id:u-1", &sources).unwrap().person.workspace, "shop", "a workspace that was configured once");
-        let config = Config::parse(&format!("[privacy]\n{sources}\n"), []).unwrap();
-        let refused = Meant::by(&Customer { customer: "u-1".into(), workspace: "shop".into() }, &config);
+        let refused = meant_in(Some("shop"), "u-1", &sources);
         assert!(refused.is_err_and(|error| error.to_string() == "there is no workspace \"shop\", only default"));
         for nobody in ["", " ", "cio_", "email:"] {
             assert!(meant(nobody, hashed).is_err(), "{nobody:?}");
         }
         assert!(meant("email:@", hashed).is_err_and(|error| error.to_string() == "\"@\" is no address"));
+    }
+
+    #[test]
+    fn a_workspace_that_contradicts_the_key_is_refused_and_both_readings_are_named() {
+        let hashed = "hash_keys = [{ key = \"test key\" }]";
+        let refused = meant_in(Some("default"), "shop:id:7", hashed).err().unwrap().to_string();
+        let expected = "\"shop:id:7\" is the key of id \"7\" in workspace \"shop\", and --workspace says \"default\": leave --workspace out to mean \
+                        that one, or write \"default:id:shop:id:7\" to mean whom workspace \"default\" knows by the id \"shop:id:7\"";
+        assert_eq!(refused, expected);
+        let person = |workspace, customer| meant_in(workspace, customer, hashed).unwrap().person;
+        for workspace in [None, Some("default")] {
+            let theirs = Person { workspace: "default".into(), namespace: Namespace::Id, id: "shop:id:7".into() };
+            assert_eq!(person(workspace, "default:id:shop:id:7"), theirs);
+        }
+        assert_eq!(person(None, "shop:id:7"), person(Some("shop"), "shop:id:7"));
+        assert_eq!(person(Some("shop"), "7"), person(None, "shop:id:7"));
     }
 }
