@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftersend_pipeline::consumer::{Consumer, Notice, Partition, Reader};
+use aftersend_pipeline::consumer::{Consumer, Notice, Partition, Reader, Tail};
 use aftersend_pipeline::kafka::producer_config;
 use aftersend_pipeline::record::Record;
 use aftersend_pipeline::telemetry::{ConsumerFamilies, Metrics};
@@ -144,5 +144,30 @@ async fn a_poll_thread_that_dies_is_heard_of() -> anyhow::Result<()> {
     let end = async { while consumer.next().await.is_some() {} };
     tokio::time::timeout(Duration::from_secs(30), end).await.context("nobody hears of it")?;
     consumer.close().await;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_tells_records_from_ends_and_its_death_is_heard_of() -> anyhow::Result<()> {
+    let setup = Setup::new("").await?;
+    let topic = setup.topics().raw();
+    let defective = |record: Option<Record>| {
+        assert!(record.as_ref().is_none_or(|record| record.key.is_empty()), "the defect of this test");
+        Some(record.is_some())
+    };
+    let mut tail = Tail::start_with(defective, &setup.config, "test", "tail", 10)?;
+    tail.follow(&topic, &[(0, None)])?;
+    let mut next = async || tokio::time::timeout(Duration::from_secs(30), tail.next()).await.context("nobody hears of it");
+    assert_eq!(next().await?, Some(false), "the partition is empty");
+    let producer: FutureProducer = producer_config(&setup.config, "test", 10_000).create()?;
+    for (key, heard) in [("", &[true, false][..]), ("key", &[])] {
+        let record = FutureRecord::to(&topic).partition(0).key(key).payload("{}");
+        producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error)?;
+        for heard in heard {
+            assert_eq!(next().await?, Some(*heard));
+        }
+    }
+    assert_eq!(next().await?, None);
+    tail.close().await;
     setup.finish().await
 }

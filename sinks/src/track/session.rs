@@ -245,7 +245,7 @@ impl Session {
                 Some(answered) = self.calls.next() => self.answered(answered)?,
                 record = self.tail.next() => self.ledger.read(record.ok_or(KafkaError::Canceled)?)?,
                 Some(lost) = self.writing.next() => self.not_asked(lost),
-                Some(heard) = self.listener.next() => self.heard(heard).await?,
+                heard = self.listener.next() => self.heard(heard?).await?,
                 notice = self.consumer.next() => match notice {
                     None => return Err(PollThreadDied.into()),
                     Some(Notice::Assigned(partitions)) => self.assigned(&partitions).await?,
