@@ -8,7 +8,7 @@ use aftersend_pipeline::unix_millis;
 use aftersend_schemas::brake::BrakeRelease;
 use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::operator::OperatorRecord;
-use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::profile::{Cause, ProfileRecord};
 use aftersend_schemas::topics::{PARTITIONS, Topics, partition_of};
 use aftersend_sinks::track::{Count, Waiting};
 use anyhow::bail;
@@ -25,10 +25,11 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
     }
     let brakes = brakes(config).await?;
     let (waiting, passed_over) = waiting(config, workspace, brakes.released_through(workspace, unix_millis())).await?;
-    let held: Vec<_> = brakes.tripped().filter(|(of, ..)| of == workspace).collect();
-    for (_, cause, ..) in &held {
+    let mut held: Vec<Cause> = brakes.tripped().filter(|(of, ..)| of == workspace).map(|(_, cause, _)| cause).collect();
+    held.sort_unstable_by_key(|cause| cause.as_str());
+    for cause in &held {
         let Count { due, old } = waiting.get(cause).copied().unwrap_or_default();
-        say(&format!("the brake is on for {cause}: {} people wait", due + old));
+        say(&format!("the brake is on for {}: {} people wait", cause.as_str(), due + old));
     }
     if held.is_empty() {
         let old: usize = waiting.values().map(|count| count.old).sum();
@@ -50,11 +51,7 @@ pub(super) async fn run(options: &TrackReleaseOptions, config: &Config) -> anyho
 }
 
 /// Whom the release lets go, and how many records nobody can read. Reads every profile of every workspace.
-async fn waiting(
-    config: &Config,
-    workspace: &str,
-    released_through: Option<i64>,
-) -> anyhow::Result<(BTreeMap<&'static str, Count>, usize)> {
+async fn waiting(config: &Config, workspace: &str, released_through: Option<i64>) -> anyhow::Result<(BTreeMap<Cause, Count>, usize)> {
     let (config, workspace) = (config.clone(), workspace.to_owned());
     let read = tokio::task::spawn_blocking(move || {
         let topics = Topics::new(&config.kafka.topic_prefix);

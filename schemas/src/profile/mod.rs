@@ -124,7 +124,7 @@ impl<'c> From<&'c Contribution> for ContributionJson<'c> {
 }
 
 /// Why something irreversible may be done to a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A certain hard bounce of the address in use.

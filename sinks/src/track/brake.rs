@@ -48,7 +48,7 @@ struct Workspace {
     /// People by partition.
     known: HashMap<i32, u64>,
     release: Option<Release>,
-    lanes: BTreeMap<&'static str, Lane>,
+    lanes: BTreeMap<Cause, Lane>,
 }
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Brakes {
             BrakeEntry::Tripped { workspace, cause, by } => {
                 let workspace = self.workspace(workspace);
                 if workspace.release.as_ref().is_none_or(|release| release.offset < *by) {
-                    workspace.lanes.entry(cause.as_str()).or_default().tripped.get_or_insert(*by);
+                    workspace.lanes.entry(*cause).or_default().tripped.get_or_insert(*by);
                 }
             }
             BrakeEntry::Release(release) => return self.release(offset, release),
@@ -105,9 +105,6 @@ impl Brakes {
     }
 
     fn workspace(&mut self, name: &str) -> &mut Workspace {
-        if !self.workspaces.contains_key(name) {
-            self.workspaces.insert(name.to_owned(), Workspace::default());
-        }
         self.workspaces.entry(name.to_owned()).or_default()
     }
 
@@ -116,7 +113,7 @@ impl Brakes {
         let person = xxh3_64(request.person.as_bytes());
         let workspace = self.workspace(&request.workspace);
         let limit = limit(request, workspace.known.values().sum());
-        let lane = workspace.lanes.entry(request.cause.as_str()).or_default();
+        let lane = workspace.lanes.entry(request.cause).or_default();
         let answer = |admitted, trips| Found::Answer { id: request.id, admitted, trips };
         if workspace.release.as_ref().is_some_and(|release| request.received_at <= release.through && now < release.until) {
             return answer(true, false);
@@ -150,9 +147,9 @@ impl Brakes {
     }
 
     /// The workspaces and causes that are stopped, and the offset of the request that was one too many. Who waits: [`super::waiting`].
-    pub fn tripped(&self) -> impl Iterator<Item = (&str, &'static str, i64)> {
+    pub fn tripped(&self) -> impl Iterator<Item = (&str, Cause, i64)> {
         self.workspaces.iter().flat_map(|(workspace, state)| {
-            let tripped = |(cause, lane): (&&'static str, &Lane)| Some((workspace.as_str(), *cause, lane.tripped?));
+            let tripped = |(cause, lane): (&Cause, &Lane)| Some((workspace.as_str(), *cause, lane.tripped?));
             state.lanes.iter().filter_map(tripped)
         })
     }
@@ -163,8 +160,9 @@ impl Brakes {
         self.is_tripped(workspace, verdict.cause) && !is_released
     }
 
-    fn is_tripped(&self, workspace: &str, cause: Cause) -> bool {
-        let lane = self.workspaces.get(workspace).and_then(|workspace| workspace.lanes.get(cause.as_str()));
+    /// True while a request was one too many.
+    pub(super) fn is_tripped(&self, workspace: &str, cause: Cause) -> bool {
+        let lane = self.workspaces.get(workspace).and_then(|workspace| workspace.lanes.get(&cause));
         lane.is_some_and(|lane| lane.tripped.is_some())
     }
 
@@ -234,7 +232,7 @@ mod tests {
         assert!(!admitted(&log.at(9 * HOUR, &hard(5))), "it does not release itself");
         assert!(!admitted(&log.at(9 * HOUR, &hard(3))), "not even for whom it let go");
         assert!(admitted(&log.at(9 * HOUR, &request(6, Cause::Complaint, HOUR, 2, EVERYBODY_PPM))), "causes are counted apart");
-        assert_eq!(log.brakes.tripped().collect::<Vec<_>>(), [("default", "hard_bounce", 5)]);
+        assert_eq!(log.brakes.tripped().collect::<Vec<_>>(), [("default", Cause::HardBounce, 5)]);
 
         assert_eq!(log.at(9 * HOUR, &release(8 * HOUR)), Found::Released("default".into()));
         for person in 4..100 {

@@ -713,11 +713,10 @@ impl Session {
     }
 
     /// One metric and one line of log for each brake that is on.
-    fn show_brakes(&mut self) {
-        let shown: Vec<(String, &'static str)> = self.brakes.tripped().map(|(workspace, cause, _)| (workspace.to_owned(), cause)).collect();
+    fn show_brakes(&self) {
         for workspace in self.config.track.workspaces.keys() {
             for cause in [Cause::HardBounce, Cause::Complaint] {
-                let on = shown.iter().any(|(of, on)| of == workspace && *on == cause.as_str());
+                let on = self.brakes.is_tripped(workspace, cause);
                 let gauge = self.metrics.brake.with_label_values(&[workspace, cause.as_str()]);
                 if on && gauge.get() == 0 {
                     tracing::error!(
@@ -763,7 +762,6 @@ impl Session {
         if self.reminded.is_none_or(|at| at.elapsed() > REMIND_EVERY) {
             self.reminded = Some(Instant::now());
             for (workspace, cause, by) in self.brakes.tripped() {
-                let cause = if cause == Cause::Complaint.as_str() { Cause::Complaint } else { Cause::HardBounce };
                 entries.push(BrakeEntry::Tripped { workspace: workspace.to_owned(), cause, by });
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use aftersend_pipeline::config::Config;
 use aftersend_schemas::ledger::LedgerRecord;
 use aftersend_schemas::operator::OperatorRecord;
-use aftersend_schemas::profile::ProfileRecord;
+use aftersend_schemas::profile::{Cause, ProfileRecord};
 use aftersend_schemas::track_call::Call;
 
 use super::decisions::Decisions;
@@ -72,16 +72,15 @@ impl Waiting {
 
     /// How many people would be suppressed, by cause, if everything that had arrived by `now` (Unix milliseconds) were let go. What had arrived by
     /// `released_through` is let go already.
-    pub fn by_cause(&self, now: i64, released_through: Option<i64>) -> BTreeMap<&'static str, Count> {
+    pub fn by_cause(&self, now: i64, released_through: Option<i64>) -> BTreeMap<Cause, Count> {
         let mut counts = BTreeMap::<_, Count>::new();
         for (key, person) in &self.people {
             let unreleased = Moment { now, decided: self.decisions.about(key), released_through };
             let moment = Moment { released_through: Some(now), ..unreleased };
             let mut ledger = person.ledger.clone();
             while let Step::Call(planned) = plan::next(&person.profile, person.offset, &ledger, &self.ruled, &moment) {
-                if planned.call == Call::Suppress {
-                    let cause = person.profile.evaluation.verdict.as_ref().map_or("", |verdict| verdict.cause.as_str());
-                    let count = counts.entry(cause).or_default();
+                if let (Call::Suppress, Some(verdict)) = (planned.call, &person.profile.evaluation.verdict) {
+                    let count = counts.entry(verdict.cause).or_default();
                     match plan::next(&person.profile, person.offset, &ledger, &self.ruled, &unreleased) {
                         Step::Call(_) => count.due += 1,
                         _ => count.old += 1,
@@ -100,7 +99,6 @@ mod tests {
     use aftersend_schemas::identity::{Namespace, Person};
     use aftersend_schemas::ledger::Standing;
     use aftersend_schemas::operator::Decision;
-    use aftersend_schemas::profile::Cause;
 
     use super::super::plan::tests::profile;
     use super::*;
@@ -126,12 +124,16 @@ mod tests {
         waiting.acknowledged(LedgerRecord { standing: Standing::Suppressed, ..LedgerRecord::new(person("suppressed")) });
         let days_later = received.received_at + 9 * 86_400_000;
         let (due, old) = (|people| Count { due: people, old: 0 }, |people| Count { due: 0, old: people });
-        assert_eq!(waiting.by_cause(days_later, None), BTreeMap::from([("complaint", old(1)), ("hard_bounce", old(2))]));
+        assert_eq!(waiting.by_cause(days_later, None), BTreeMap::from([(Cause::Complaint, old(1)), (Cause::HardBounce, old(2))]));
         let released = waiting.by_cause(days_later, Some(received.received_at));
-        assert_eq!(released, BTreeMap::from([("complaint", due(1)), ("hard_bounce", due(2))]), "these wait for no release");
+        assert_eq!(released, BTreeMap::from([(Cause::Complaint, due(1)), (Cause::HardBounce, due(2))]), "these wait for no release");
         let soon = received.received_at + 60_000;
-        assert_eq!(waiting.by_cause(soon, None), BTreeMap::from([("complaint", due(1))]), "the others are held");
+        assert_eq!(waiting.by_cause(soon, None), BTreeMap::from([(Cause::Complaint, due(1))]), "the others are held");
         let later = received.received_at + 2 * 3_600_000;
-        assert_eq!(waiting.by_cause(later, None), BTreeMap::from([("complaint", due(1)), ("hard_bounce", due(2))]), "due, and not old");
+        assert_eq!(
+            waiting.by_cause(later, None),
+            BTreeMap::from([(Cause::Complaint, due(1)), (Cause::HardBounce, due(2))]),
+            "due, and not old"
+        );
     }
 }
