@@ -1,15 +1,15 @@
 //! One membership of the group: profiles and what is heard come in, calls go out.
 
+mod input;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::{Config, EmailPrivacy, TrackMode};
-use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, PollThreadDied, Progress, Reader, Tail};
+use aftersend_pipeline::consumer::{Consumer, Handle, Notice, Partition, PollThreadDied, Progress, Tail};
 use aftersend_pipeline::kafka::{DeadLetterQueue, producer};
-use aftersend_pipeline::offsets::NextOffset;
-use aftersend_pipeline::record::Record;
 use aftersend_pipeline::store::{Checkpoint, Ready, Restorer};
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
@@ -23,7 +23,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rand::Rng as _;
 use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +40,7 @@ use super::people::{Intent, People, PersonKey};
 use super::plan::{self, Lane, Moment, Planned, Ruled, Step};
 use super::rate::Rate;
 use super::service::TrackSinkError;
+use input::{Input, ProfileReader};
 
 /// How long a revoke or a shutdown waits for calls under way; shorter than the session timeout.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -61,49 +61,6 @@ const REMIND_EVERY: Duration = Duration::from_secs(24 * 3_600);
 const ADMISSION: Duration = Duration::from_secs(40);
 /// When we look again whether everything before has been read, in milliseconds.
 const FENCE_MS: i64 = 20;
-
-/// What the polling thread hands over.
-enum Input {
-    Profile(Record),
-    /// Everything there is of a partition has been read, for now; up to where.
-    End(Arc<str>, i32, Option<NextOffset>),
-}
-
-struct ProfileReader {
-    topic: Arc<str>,
-}
-
-impl Reader for ProfileReader {
-    type Item = Input;
-
-    const WANTS_ENDS: bool = true;
-
-    fn read(&mut self, message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Input {
-        Input::Profile(Record::copy(message, topic.clone()))
-    }
-
-    fn end_at(&mut self, partition: i32, position: impl Fn(&str) -> Option<NextOffset>) -> Option<Input> {
-        Some(Input::End(self.topic.clone(), partition, position(&self.topic)))
-    }
-
-    fn is_record(item: &Input) -> bool {
-        matches!(item, Input::Profile(_))
-    }
-
-    fn place(item: &Input) -> (&str, i32) {
-        match item {
-            Input::Profile(record) => (&record.topic, record.partition),
-            Input::End(topic, partition, _) => (topic, *partition),
-        }
-    }
-
-    fn size(item: &Input) -> usize {
-        match item {
-            Input::Profile(record) => record.size(),
-            Input::End(..) => 0,
-        }
-    }
-}
 
 /// Where partitions of `profiles` end.
 struct Ends {
