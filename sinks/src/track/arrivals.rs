@@ -1,18 +1,12 @@
 //! Whether everything has been judged that had arrived in `raw` by some time: a suppress must not overtake a proof of life that waits for the processor.
+//! No I/O.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Duration;
 
-use aftersend_pipeline::consumer::Progress;
-use aftersend_pipeline::unix_millis;
-use rdkafka::error::KafkaResult;
-
-/// From the commit of an offset to the end of its transaction in every partition.
-const SETTLING: Duration = Duration::from_millis(200);
 /// A processor that is behind for so long is worth a line.
 const LONG_MS: i64 = 60_000;
 
-/// What is known of the partitions of which somebody asked. No I/O.
+/// What is known of the partitions of which somebody asked.
 #[derive(Debug, Default)]
 pub(super) struct Arrivals {
     asked: BTreeSet<i32>,
@@ -36,11 +30,11 @@ struct Mark {
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     /// Before anything was asked, Unix milliseconds.
-    at: i64,
+    pub(super) at: i64,
     /// First offset and end of partitions in `raw`.
-    bounds: HashMap<i32, (i64, i64)>,
+    pub(super) bounds: HashMap<i32, (i64, i64)>,
     /// Where the processor goes on.
-    committed: HashMap<i32, i64>,
+    pub(super) committed: HashMap<i32, i64>,
 }
 
 impl Arrivals {
@@ -105,15 +99,6 @@ impl Arrivals {
         self.marks.remove(&partition);
         self.judged.remove(&partition);
     }
-}
-
-/// Asks Kafka how far these partitions are. Blocks.
-pub(super) fn survey(progress: &Progress, (unmarked, marked): &(Vec<i32>, Vec<i32>)) -> KafkaResult<Survey> {
-    let at = unix_millis();
-    let bounds = unmarked.iter().map(|partition| Ok((*partition, progress.bounds(*partition)?))).collect::<KafkaResult<_>>()?;
-    let committed = progress.committed(unmarked.iter().chain(marked).copied())?;
-    std::thread::sleep(SETTLING);
-    Ok(Survey { at, bounds, committed })
 }
 
 #[cfg(test)]

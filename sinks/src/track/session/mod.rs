@@ -1,5 +1,6 @@
 //! One membership of the group: profiles and what is heard come in, calls go out.
 
+mod frontier;
 mod input;
 
 use std::collections::HashMap;
@@ -27,7 +28,7 @@ use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
-use super::arrivals::{self, Arrivals, Survey};
+use super::arrivals::Survey;
 use super::batch::{Batch, Item};
 use super::brake::{Brakes, Found};
 use super::calls::{Answered, Attempt, Attempted, Caller, Ended, Request};
@@ -40,6 +41,7 @@ use super::people::{Intent, People, PersonKey};
 use super::plan::{self, Lane, Moment, Planned, Ruled, Step};
 use super::rate::Rate;
 use super::service::TrackSinkError;
+use frontier::{Ends, Processor, Profiles};
 use input::{Input, ProfileReader};
 
 /// How long a revoke or a shutdown waits for calls under way; shorter than the session timeout.
@@ -61,13 +63,6 @@ const REMIND_EVERY: Duration = Duration::from_secs(24 * 3_600);
 const ADMISSION: Duration = Duration::from_secs(40);
 /// When we look again whether everything before has been read, in milliseconds.
 const FENCE_MS: i64 = 20;
-
-/// Where partitions of `profiles` end.
-struct Ends {
-    /// Before the broker was asked.
-    asked: Instant,
-    offsets: Vec<(i32, i64)>,
-}
 
 /// A question to the brake.
 struct Asked {
@@ -99,13 +94,8 @@ pub(super) struct Session {
     /// Everything that operators had said at the start has been heard.
     caught_up: bool,
     asked: HashMap<u64, Asked>,
-    arrivals: Arrivals,
-    processor: Arc<Progress>,
-    /// One at a time.
-    surveys: FuturesUnordered<BoxFuture<'static, Option<Survey>>>,
-    profiles: Arc<Progress>,
-    /// One question at a time.
-    ends: FuturesUnordered<BoxFuture<'static, Ends>>,
+    processor: Processor,
+    profiles: Profiles,
     /// By workspace; empty but while people are looked at.
     batches: HashMap<String, Batch>,
     calls: Calls,
@@ -156,11 +146,8 @@ impl Session {
             decisions: Decisions::default(),
             caught_up: false,
             asked: HashMap::new(),
-            arrivals: Arrivals::default(),
-            processor: Arc::new(Progress::new(config, "sink-track-arrivals", &topics.processor_group(), &topics.raw())?),
-            surveys: FuturesUnordered::new(),
-            profiles: Arc::new(Progress::uncommitted(config, "sink-track-ends", &group_name, &profiles_topic)?),
-            ends: FuturesUnordered::new(),
+            processor: Processor::new(Progress::new(config, "sink-track-arrivals", &topics.processor_group(), &topics.raw())?),
+            profiles: Profiles::new(Progress::uncommitted(config, "sink-track-ends", &group_name, &profiles_topic)?),
             batches: HashMap::new(),
             calls: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
@@ -215,7 +202,7 @@ impl Session {
                         for partition in &partitions {
                             self.people.revoke(partition.1);
                             self.ledger.let_go(partition.1)?;
-                            self.arrivals.forget(partition.1);
+                            self.processor.arrivals.forget(partition.1);
                             self.asked.retain(|_, asked| asked.key.0 != partition.1);
                             self.group.forget(partition);
                         }
@@ -225,8 +212,8 @@ impl Session {
                     Some(Notice::Failed(error)) => return Err(error.into()),
                 },
                 // After the profiles that are at hand: one of them may be what the survey waited for.
-                Some(survey) = self.surveys.next() => self.surveyed(survey),
-                Some(Ends { asked, offsets }) = self.ends.next() => self.people.found_ends(asked, &offsets),
+                Some(survey) = self.processor.next() => self.surveyed(survey),
+                Some(Ends { asked, offsets }) = self.profiles.next() => self.people.found_ends(asked, &offsets),
                 _ = commit.tick() => {
                     self.behind_fence = if self.people.len() >= MAX_OPEN { self.people.behind_fence() } else { 0 };
                     self.show_gates();
@@ -236,72 +223,21 @@ impl Session {
                 () = tokio::time::sleep(next) => {}
             }
             self.hold_back();
-            self.survey();
-            self.find_ends();
+            self.ask();
         }
     }
 
-    /// Finds out how far the processor is, if somebody waits for it.
-    fn survey(&mut self) {
-        self.metrics.awaits_processor.set(i64::try_from(self.arrivals.waiting()).unwrap_or(i64::MAX));
-        if !self.surveys.is_empty() || self.arrivals.waiting() == 0 {
-            return;
-        }
-        let (processor, questions) = (self.processor.clone(), self.arrivals.questions());
-        let asked = tokio::task::spawn_blocking(move || arrivals::survey(&processor, &questions));
-        self.surveys.push(Box::pin(async move {
-            match asked.await.unwrap_or(Err(KafkaError::Canceled)) {
-                Ok(survey) => Some(survey),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot tell yet how far the processor is: hard bounces wait");
-                    tokio::time::sleep(LONG_PAUSE).await;
-                    None
-                }
-            }
-        }));
+    /// Finds out what somebody waits to hear.
+    fn ask(&mut self) {
+        self.metrics.awaits_processor.set(i64::try_from(self.processor.arrivals.waiting()).unwrap_or(i64::MAX));
+        self.processor.ask();
+        self.profiles.ask(self.people.without_end());
     }
 
     fn surveyed(&mut self, survey: Option<Survey>) {
-        let Some(survey) = survey else { return };
-        for partition in self.arrivals.learn(&survey) {
+        for partition in self.processor.learn(survey) {
             self.people.give_word(partition);
         }
-        for partition in self.arrivals.late(unix_millis()) {
-            tracing::warn!(
-                partition,
-                "the processor is more than a minute behind: suppresses for hard bounces wait until it has read what had arrived"
-            );
-        }
-    }
-
-    /// Finds out where partitions end, if somebody waits to hear.
-    fn find_ends(&mut self) {
-        let partitions = self.people.without_end();
-        if !self.ends.is_empty() || partitions.is_empty() {
-            return;
-        }
-        let (profiles, asked) = (self.profiles.clone(), Instant::now());
-        // One after the other: a partition without a leader keeps only its own people waiting.
-        let found = tokio::task::spawn_blocking(move || {
-            let (mut offsets, mut failures) = (Vec::new(), Vec::new());
-            for partition in partitions {
-                match profiles.bounds(partition) {
-                    Ok((_, end)) => offsets.push((partition, end)),
-                    Err(error) => failures.push((partition, error)),
-                }
-            }
-            (offsets, failures)
-        });
-        self.ends.push(Box::pin(async move {
-            let (offsets, failures) = found.await.unwrap_or_default();
-            for (partition, error) in failures {
-                tracing::warn!(%error, partition, "cannot tell yet whether all profiles have been read: suppresses wait");
-            }
-            if offsets.is_empty() {
-                tokio::time::sleep(LONG_PAUSE).await;
-            }
-            Ends { asked, offsets }
-        }));
     }
 
     /// Looks at whom there is to look at, and starts calls as far as there is room; how long nothing more happens by time alone.
@@ -426,7 +362,7 @@ impl Session {
         // Nothing takes a complaint back but an operator.
         if verdict.cause == Cause::HardBounce {
             let since = self.people.became_due(key, now);
-            if !self.arrivals.are_judged(key.0, since) {
+            if !self.processor.arrivals.are_judged(key.0, since) {
                 self.people.wait_for_word(key.clone());
                 return Ok(());
             }
