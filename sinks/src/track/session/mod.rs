@@ -1,5 +1,6 @@
 //! One membership of the group: profiles and what is heard come in, calls go out.
 
+mod brake_client;
 mod frontier;
 mod input;
 
@@ -14,7 +15,6 @@ use aftersend_pipeline::kafka::{DeadLetterQueue, producer};
 use aftersend_pipeline::store::{Checkpoint, Ready, Restorer};
 use aftersend_pipeline::unix_millis;
 use aftersend_schemas::DecodeError;
-use aftersend_schemas::brake::{self, BrakeEntry, BrakeRelease};
 use aftersend_schemas::ledger::{LedgerRecord, Standing};
 use aftersend_schemas::profile::{Cause, ProfileRecord};
 use aftersend_schemas::topics::Topics;
@@ -22,15 +22,12 @@ use aftersend_schemas::track_call::Call;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use rand::Rng as _;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::FutureRecord;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
 use super::arrivals::Survey;
 use super::batch::{Batch, Item};
-use super::brake::{Brakes, Found};
 use super::calls::{Answered, Attempt, Attempted, Caller, Ended, Request};
 use super::decisions::Decisions;
 use super::gate::Gate;
@@ -41,6 +38,7 @@ use super::people::{Intent, People, PersonKey};
 use super::plan::{self, Lane, Moment, Planned, Ruled, Step};
 use super::rate::Rate;
 use super::service::TrackSinkError;
+use brake_client::{BrakeClient, Word};
 use frontier::{Ends, Processor, Profiles};
 use input::{Input, ProfileReader};
 
@@ -57,25 +55,16 @@ const COMMIT_EVERY: Duration = Duration::from_millis(500);
 const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// How often what the brake has to know is written down, if it changed.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// How often it is said again that a brake is on: often within the retention of its log.
-const REMIND_EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// How long an answer of the brake may be used. Shorter than it is good for: the request takes its time too.
 const ADMISSION: Duration = Duration::from_secs(40);
 /// When we look again whether everything before has been read, in milliseconds.
 const FENCE_MS: i64 = 20;
-
-/// A question to the brake.
-struct Asked {
-    key: PersonKey,
-    at: Instant,
-}
 
 type Calls = FuturesUnordered<BoxFuture<'static, Answered>>;
 
 /// One membership of the group.
 pub(super) struct Session {
     config: Config,
-    topics: Topics,
     profiles_topic: Arc<str>,
     consumer: Consumer<Input>,
     group: Handle<Input>,
@@ -89,11 +78,8 @@ pub(super) struct Session {
     ledger_topic: Arc<str>,
     /// Brings the ledger back as it is written.
     tail: Tail,
-    brakes: Brakes,
+    brake: BrakeClient,
     decisions: Decisions,
-    /// Everything that operators had said at the start has been heard.
-    caught_up: bool,
-    asked: HashMap<u64, Asked>,
     processor: Processor,
     profiles: Profiles,
     /// By workspace; empty but while people are looked at.
@@ -101,8 +87,6 @@ pub(super) struct Session {
     calls: Calls,
     /// What nobody waits for is on its way to a log; the id of a question to the brake that did not get there.
     writing: FuturesUnordered<BoxFuture<'static, Option<u64>>>,
-    told: HashMap<i32, u64>,
-    reminded: Option<Instant>,
     dry_run: bool,
     full: bool,
     /// Of the people to look at, those who wait for profiles that are still to be read: for their sake reading must go on. Counted now and then.
@@ -117,13 +101,13 @@ impl Session {
         let group_name = topics.track_group();
         let apis = config.track.workspaces.iter().map(|(name, credentials)| Ok((name.clone(), Api::new(credentials)?)));
         let apis = apis.collect::<Result<HashMap<_, _>, TrackSinkError>>()?;
-        let caller = Caller {
+        let caller = Arc::new(Caller {
             producer: producer(config, "sink-track")?,
             calls_topic: topics.track_calls(),
             ledger_topic: topics.track_ledger(),
             rate: Rate::new(config.track.max_requests_per_second),
             metrics: metrics.clone(),
-        };
+        });
         let dry_run = config.track.mode == TrackMode::DryRun;
         let listener = Listener::start(config)?;
         let profiles_topic: Arc<str> = topics.profiles().into();
@@ -137,29 +121,24 @@ impl Session {
             apis,
             gates: HashMap::new(),
             ruled: HashMap::new(),
-            caller: Arc::new(caller),
             people: People::default(),
             ledger: Ledger::new(cache, dry_run, metrics.clone()),
             ledger_topic: topics.track_ledger().into(),
             tail: Tail::start(config, "sink-track-ledger")?,
-            brakes: Brakes::default(),
+            brake: BrakeClient::new(config, topics.track_brake(), caller.clone()),
+            caller,
             decisions: Decisions::default(),
-            caught_up: false,
-            asked: HashMap::new(),
             processor: Processor::new(Progress::new(config, "sink-track-arrivals", &topics.processor_group(), &topics.raw())?),
             profiles: Profiles::new(Progress::uncommitted(config, "sink-track-ends", &group_name, &profiles_topic)?),
             batches: HashMap::new(),
             calls: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
-            told: HashMap::new(),
-            reminded: None,
             dry_run,
             full: false,
             behind_fence: 0,
             dead: DeadLetterQueue::new(config, "sink-track"),
             metrics: metrics.clone(),
             profiles_topic,
-            topics,
             config: config.clone(),
         })
     }
@@ -203,7 +182,7 @@ impl Session {
                             self.people.revoke(partition.1);
                             self.ledger.let_go(partition.1)?;
                             self.processor.arrivals.forget(partition.1);
-                            self.asked.retain(|_, asked| asked.key.0 != partition.1);
+                            self.brake.revoked(partition.1);
                             self.group.forget(partition);
                         }
                         self.caller.rate.set_partitions(self.people.partitions().count());
@@ -219,7 +198,7 @@ impl Session {
                     self.show_gates();
                     self.commit().await;
                 }
-                _ = tell.tick() => self.tell().await,
+                _ = tell.tick() => self.brake.tell(self.ledger.known()).await,
                 () = tokio::time::sleep(next) => {}
             }
             self.hold_back();
@@ -303,7 +282,7 @@ impl Session {
             self.people.done(key);
             return Ok(());
         }
-        let released_through = self.brakes.released_through(&workspace, now);
+        let released_through = self.brake.brakes().released_through(&workspace, now);
         let moment = Moment { now, decided: self.decisions.about(&key.1), released_through };
         let ruled = self.ruled(&workspace);
         let Some(open) = self.people.open(key) else { return Ok(()) };
@@ -355,7 +334,7 @@ impl Session {
     fn suppress(&mut self, key: &PersonKey, planned: Planned, ledger: LedgerRecord, now: i64) -> Result<(), TrackSinkError> {
         let Some(open) = self.people.open(key) else { return Ok(()) };
         let Some(verdict) = open.profile.evaluation.verdict.clone() else { return Ok(()) };
-        let person = open.profile.person.clone();
+        let workspace = open.profile.person.workspace.clone();
         if open.admitted.is_some_and(|asked| asked.elapsed() < ADMISSION) {
             return self.call(key, planned, ledger);
         }
@@ -370,34 +349,13 @@ impl Session {
         if !self.is_past_fence(key, now) {
             return Ok(());
         }
-        if self.brakes.holds(&person.workspace, &verdict, now) {
+        if self.brake.brakes().holds(&workspace, &verdict, now) {
             self.brake_holds(key);
             return Ok(());
         }
-        let id = rand::rng().random();
-        let request = brake::Request {
-            id,
-            person: key.1.to_string(),
-            workspace: person.workspace,
-            cause: verdict.cause,
-            received_at: verdict.received_at,
-            per_hour: self.config.track.max_irreversible_per_hour,
-            share_ppm: self.config.track.share_ppm(),
-        };
         self.people.calling(key);
-        self.asked.insert(id, Asked { key: key.clone(), at: Instant::now() });
-        let (producer, topic) = (self.caller.producer.clone(), self.topics.track_brake());
-        self.writing.push(Box::pin(async move {
-            let value = BrakeEntry::Request(request).encode();
-            let record = FutureRecord::<(), _>::to(&topic).partition(0).payload(&value);
-            match producer.send(record, Duration::ZERO).await {
-                Ok(_) => None,
-                Err((error, _)) => {
-                    tracing::warn!(%error, topic, "the brake was not asked; trying again");
-                    Some(id)
-                }
-            }
-        }));
+        let question = self.brake.ask(key.clone(), workspace, &verdict);
+        self.writing.push(question);
         Ok(())
     }
 
@@ -417,8 +375,8 @@ impl Session {
     }
 
     fn not_asked(&mut self, lost: Option<u64>) {
-        if let Some(asked) = lost.and_then(|id| self.asked.remove(&id)) {
-            self.people.again(&asked.key, None, unix_millis());
+        if let Some(key) = lost.and_then(|id| self.brake.lost(id)) {
+            self.people.again(&key, None, unix_millis());
         }
     }
 
@@ -532,34 +490,20 @@ impl Session {
 
     async fn heard(&mut self, heard: Heard) -> Result<(), TrackSinkError> {
         match heard {
-            Heard::Brake { offset, at, entry } => match self.brakes.apply(offset, at, &entry) {
-                Found::Nothing => {}
-                Found::Answer { id, admitted, trips } => {
-                    if trips && self.caught_up {
-                        self.show_brakes();
-                    }
-                    if let Some(Asked { key, at }) = self.asked.remove(&id) {
-                        self.told_by_brake(&key, admitted.then_some(at));
-                    }
-                }
-                Found::Released(workspace) => {
-                    if self.caught_up {
-                        tracing::info!(workspace, "the brake was released: everybody is looked at again");
-                        self.show_brakes();
-                        self.read_again(self.people.partitions().collect()).await;
-                    }
-                }
+            Heard::Brake { offset, at, entry } => match self.brake.apply(offset, at, &entry) {
+                None => {}
+                Some(Word::Answer(key, admitted)) => self.told_by_brake(&key, admitted),
+                Some(Word::Released) => self.read_again(self.people.partitions().collect()).await,
             },
             Heard::Decided(record) => {
                 let person = self.decisions.take(&record);
                 self.unsuppress(&person, self.people.partitions().collect()).await?;
                 self.people.look(&person);
             }
-            Heard::Released(release) => self.release(release).await,
+            Heard::Released(release) => self.brake.release(release).await,
             Heard::CaughtUp => {
-                self.caught_up = true;
-                self.show_brakes();
-                if self.is_any_released() {
+                self.brake.caught_up();
+                if self.brake.is_any_released() {
                     self.read_again(self.people.partitions().collect()).await;
                 }
             }
@@ -579,19 +523,6 @@ impl Session {
         self.people.answered(key, false);
     }
 
-    /// Writes a release where it has its place among the requests.
-    async fn release(&mut self, release: BrakeRelease) {
-        let topic = self.topics.track_brake();
-        let key = release.key();
-        let value = BrakeEntry::Release(release).encode();
-        self.caller.write(&topic, 0, &key, &value).await;
-    }
-
-    fn is_any_released(&self) -> bool {
-        let now = unix_millis();
-        self.config.track.workspaces.keys().any(|workspace| self.brakes.released_through(workspace, now).is_some())
-    }
-
     /// Reads profiles from the beginning: whom a release concerns is not kept in memory. For all others nothing comes of it.
     async fn read_again(&mut self, partitions: Vec<i32>) {
         if partitions.is_empty() {
@@ -602,24 +533,6 @@ impl Session {
         match tokio::task::spawn_blocking(seek).await.unwrap_or(Err(KafkaError::Canceled)) {
             Ok(()) => partitions.iter().for_each(|partition| self.people.reads_again(*partition)),
             Err(error) => tracing::warn!(%error, "profiles are not read again: release once more, or restart"),
-        }
-    }
-
-    /// One metric and one line of log for each brake that is on.
-    fn show_brakes(&self) {
-        for workspace in self.config.track.workspaces.keys() {
-            for cause in [Cause::HardBounce, Cause::Complaint] {
-                let on = self.brakes.is_tripped(workspace, cause);
-                let gauge = self.metrics.brake.with_label_values(&[workspace, cause.as_str()]);
-                if on && gauge.get() == 0 {
-                    tracing::error!(
-                        workspace,
-                        cause = cause.as_str(),
-                        "more people were to be suppressed within an hour than allowed: nobody is until `aftersend track release`"
-                    );
-                }
-                gauge.set(on.into());
-            }
         }
     }
 
@@ -636,32 +549,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// Tells the brake's log how many people we know, and that a brake is on.
-    async fn tell(&mut self) {
-        if self.dry_run || !self.caught_up {
-            return;
-        }
-        let mut entries = Vec::new();
-        for (partition, known) in self.ledger.known() {
-            let people: u64 = known.values().sum();
-            let told = self.told.get(&partition).copied();
-            if told.is_none_or(|told| people.abs_diff(told) * 20 > told) {
-                self.told.insert(partition, people);
-                entries.push(BrakeEntry::Known { partition, people: known.clone() });
-            }
-        }
-        if self.reminded.is_none_or(|at| at.elapsed() > REMIND_EVERY) {
-            self.reminded = Some(Instant::now());
-            for (workspace, cause, by) in self.brakes.tripped() {
-                entries.push(BrakeEntry::Tripped { workspace: workspace.to_owned(), cause, by });
-            }
-        }
-        let topic = self.topics.track_brake();
-        for entry in entries {
-            self.caller.write(&topic, 0, "", &entry.encode()).await;
-        }
     }
 
     /// With too many people to look at, no more profiles are taken until there are fewer.
@@ -722,9 +609,9 @@ impl Session {
         self.restore(assigned).await?;
         self.caller.rate.set_partitions(self.people.partitions().count());
         for (_, partition) in assigned {
-            self.told.remove(partition);
+            self.brake.assigned(*partition);
         }
-        if self.caught_up && self.is_any_released() {
+        if self.brake.is_any_released() {
             self.read_again(assigned.iter().map(|(_, partition)| *partition).collect()).await;
         }
         Ok(())
@@ -793,7 +680,7 @@ impl Session {
                 () = tokio::time::sleep_until(deadline) => {
                     tracing::warn!(calls = self.calls.len(), "calls were not answered in time; the next owner makes them");
                     self.calls.clear();
-                    self.asked.clear();
+                    self.brake.abandon();
                     self.gates.values_mut().for_each(Gate::abandoned_all);
                     self.people.abandon_calls();
                     return Ok(());
