@@ -1,6 +1,7 @@
 //! One membership of the group: profiles and what is heard come in, calls go out.
 
 mod brake_client;
+mod dispatch;
 mod frontier;
 mod input;
 
@@ -25,12 +26,9 @@ use futures_util::stream::FuturesUnordered;
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 
-use super::api::Api;
 use super::arrivals::Survey;
-use super::batch::{Batch, Item};
-use super::calls::{Answered, Attempt, Attempted, Caller, Ended, Request};
+use super::calls::{Answered, Attempt, Attempted, Caller, Ended};
 use super::decisions::Decisions;
-use super::gate::Gate;
 use super::ledger::{Cache, Ledger};
 use super::listen::{Heard, Listener};
 use super::metrics::TrackMetrics;
@@ -39,6 +37,7 @@ use super::plan::{self, Lane, Moment, Planned, Ruled, Step};
 use super::rate::Rate;
 use super::service::TrackSinkError;
 use brake_client::{BrakeClient, Word};
+use dispatch::Dispatch;
 use frontier::{Ends, Processor, Profiles};
 use input::{Input, ProfileReader};
 
@@ -51,16 +50,12 @@ const LOOKS: usize = 2_000;
 /// How long a shutdown waits for the last answers to come back through the ledger.
 const READ_BACK: Duration = Duration::from_secs(1);
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
-/// A pause of calls from this on is worth a line.
-const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// How often what the brake has to know is written down, if it changed.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long an answer of the brake may be used. Shorter than it is good for: the request takes its time too.
 const ADMISSION: Duration = Duration::from_secs(40);
 /// When we look again whether everything before has been read, in milliseconds.
 const FENCE_MS: i64 = 20;
-
-type Calls = FuturesUnordered<BoxFuture<'static, Answered>>;
 
 /// One membership of the group.
 pub(super) struct Session {
@@ -69,8 +64,7 @@ pub(super) struct Session {
     consumer: Consumer<Input>,
     group: Handle<Input>,
     listener: Listener,
-    apis: HashMap<String, Api>,
-    gates: HashMap<String, Gate>,
+    dispatch: Dispatch,
     ruled: HashMap<String, Arc<Ruled>>,
     caller: Arc<Caller>,
     people: People,
@@ -82,9 +76,6 @@ pub(super) struct Session {
     decisions: Decisions,
     processor: Processor,
     profiles: Profiles,
-    /// By workspace; empty but while people are looked at.
-    batches: HashMap<String, Batch>,
-    calls: Calls,
     /// What nobody waits for is on its way to a log; the id of a question to the brake that did not get there.
     writing: FuturesUnordered<BoxFuture<'static, Option<u64>>>,
     dry_run: bool,
@@ -99,8 +90,6 @@ impl Session {
     pub(super) fn start(config: &Config, cache: Cache, metrics: &TrackMetrics) -> Result<Self, TrackSinkError> {
         let topics = Topics::new(&config.kafka.topic_prefix);
         let group_name = topics.track_group();
-        let apis = config.track.workspaces.iter().map(|(name, credentials)| Ok((name.clone(), Api::new(credentials)?)));
-        let apis = apis.collect::<Result<HashMap<_, _>, TrackSinkError>>()?;
         let caller = Arc::new(Caller {
             producer: producer(config, "sink-track")?,
             calls_topic: topics.track_calls(),
@@ -118,8 +107,7 @@ impl Session {
             group: consumer.handle(),
             consumer,
             listener,
-            apis,
-            gates: HashMap::new(),
+            dispatch: Dispatch::new(config, caller.clone())?,
             ruled: HashMap::new(),
             people: People::default(),
             ledger: Ledger::new(cache, dry_run, metrics.clone()),
@@ -130,8 +118,6 @@ impl Session {
             decisions: Decisions::default(),
             processor: Processor::new(Progress::new(config, "sink-track-arrivals", &topics.processor_group(), &topics.raw())?),
             profiles: Profiles::new(Progress::uncommitted(config, "sink-track-ends", &group_name, &profiles_topic)?),
-            batches: HashMap::new(),
-            calls: FuturesUnordered::new(),
             writing: FuturesUnordered::new(),
             dry_run,
             full: false,
@@ -165,7 +151,7 @@ impl Session {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
-                Some(answered) = self.calls.next() => self.answered(answered)?,
+                Some(answered) = self.dispatch.next() => self.answered(answered)?,
                 record = self.tail.next() => self.ledger.read(record.ok_or(KafkaError::Canceled)?)?,
                 Some(lost) = self.writing.next() => self.not_asked(lost),
                 heard = self.listener.next() => self.heard(heard?).await?,
@@ -195,7 +181,7 @@ impl Session {
                 Some(Ends { asked, offsets }) = self.profiles.next() => self.people.found_ends(asked, &offsets),
                 _ = commit.tick() => {
                     self.behind_fence = if self.people.len() >= MAX_OPEN { self.people.behind_fence() } else { 0 };
-                    self.show_gates();
+                    self.dispatch.show();
                     self.commit().await;
                 }
                 _ = tell.tick() => self.brake.tell(self.ledger.known()).await,
@@ -231,7 +217,7 @@ impl Session {
             loop {
                 let now = unix_millis();
                 let clock = Instant::now();
-                let gate = self.gate(&workspace);
+                let gate = self.dispatch.gate(&workspace);
                 if !gate.is_open(clock) {
                     if let Some(opens) = gate.opens_at() {
                         next = next.min(opens.saturating_duration_since(clock).max(Duration::from_millis(1)));
@@ -251,16 +237,11 @@ impl Session {
                     break;
                 }
             }
-            self.send_batch(&workspace);
+            self.dispatch.send_batch(&workspace);
         }
         self.metrics.open.set(i64::try_from(self.people.len()).unwrap_or(i64::MAX));
         self.metrics.saved.inc_by(self.people.take_superseded());
         Ok(if self.people.has_fresh() { Duration::ZERO } else { next })
-    }
-
-    fn gate(&mut self, workspace: &str) -> &mut Gate {
-        let limit = self.config.track.max_concurrency;
-        self.gates.entry(workspace.to_owned()).or_insert_with(|| Gate::new(limit))
     }
 
     fn ruled(&mut self, workspace: &str) -> Arc<Ruled> {
@@ -277,7 +258,7 @@ impl Session {
         let now = unix_millis();
         let Some(open) = self.people.open(key) else { return Ok(()) };
         let workspace = open.profile.person.workspace.clone();
-        if !self.apis.contains_key(&workspace) && !self.dry_run {
+        if !self.dispatch.serves(&workspace) {
             self.metrics.profiles.with_label_values(&["no_credentials"]).inc();
             self.people.done(key);
             return Ok(());
@@ -390,8 +371,7 @@ impl Session {
             None => (None, (call != Call::Suppress && ledger.awaits_suppress()).then_some(Call::Suppress)),
         };
         open.intent = Some(Intent { at: intended.unwrap_or_else(Instant::now), call, digest });
-        let (profile, admitted, workspace) = (open.profile.clone(), open.admitted, open.profile.person.workspace.clone());
-        let may_be_batched = self.config.track.batch && !self.dry_run && !open.alone;
+        let (profile, admitted, alone) = (open.profile.clone(), open.admitted, open.alone);
         let attempt = Attempt { key: key.clone(), profile, planned, ledger, intended, withdrawn, admitted };
         if call == Call::Suppress && !self.dry_run {
             // Should this attempt be given up, nothing but the same may follow it.
@@ -400,40 +380,16 @@ impl Session {
             self.ledger.set(key, &marked)?;
         }
         self.people.calling(key);
-        let item = if may_be_batched { Item::of(&attempt.planned) } else { None };
-        let Some(item) = item else {
-            self.send(workspace, vec![attempt], String::new());
-            return Ok(());
-        };
-        if self.batches.get(&workspace).is_some_and(|batch| !batch.has_room(&item)) {
-            self.send_batch(&workspace);
-        }
-        self.batches.entry(workspace).or_default().push(attempt, &item);
+        self.dispatch.call(attempt, alone);
         Ok(())
     }
 
-    fn send_batch(&mut self, workspace: &str) {
-        if let Some((workspace, batch)) = self.batches.remove_entry(workspace) {
-            let (attempts, body) = batch.close();
-            self.send(workspace, attempts, body);
-        }
-    }
-
-    fn send(&mut self, workspace: String, attempts: Vec<Attempt>, body: String) {
-        let api = if self.dry_run { None } else { self.apis.get(&workspace).cloned() };
-        self.gate(&workspace).started();
-        self.calls.push(Box::pin(self.caller.clone().request(Request { workspace, api, attempts, body })));
-    }
-
     fn answered(&mut self, Answered { workspace, health, people }: Answered) -> Result<(), TrackSinkError> {
-        match health {
-            Some(health) => self.gate(&workspace).finished(Instant::now(), health),
-            None => self.gate(&workspace).abandoned(),
-        }
+        self.dispatch.ended(&workspace, health);
         for attempted in people {
             self.ended(attempted)?;
         }
-        self.show_gates();
+        self.dispatch.show();
         Ok(())
     }
 
@@ -464,28 +420,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    fn show_gates(&self) {
-        let stopped = self.gates.values().any(Gate::is_stopped);
-        if stopped && self.metrics.stopped.get() == 0 {
-            tracing::error!("the track API refuses the credentials, the region or the address: check [track] with `aftersend check`");
-        }
-        self.metrics.stopped.set(stopped.into());
-        let now = Instant::now();
-        for (workspace, gate) in &self.gates {
-            self.metrics.concurrency.with_label_values(&[workspace]).set(gate.limit() as i64);
-            let pause = gate.opens_at().map_or(Duration::ZERO, |opens| opens.saturating_duration_since(now));
-            let shown = self.metrics.paused.with_label_values(&[workspace]);
-            if pause >= LONG_PAUSE && shown.get() == 0 {
-                tracing::warn!(
-                    workspace,
-                    seconds = pause.as_secs(),
-                    "the track API asks for a pause, or does not answer: no call is started until then"
-                );
-            }
-            shown.set(pause.as_secs_f64().ceil() as i64);
-        }
     }
 
     async fn heard(&mut self, heard: Heard) -> Result<(), TrackSinkError> {
@@ -674,14 +608,13 @@ impl Session {
 
     /// Lets calls under way be answered.
     async fn drain(&mut self, deadline: tokio::time::Instant) -> Result<(), TrackSinkError> {
-        while !self.calls.is_empty() {
+        while self.dispatch.under_way() > 0 {
             tokio::select! {
-                Some(answered) = self.calls.next() => self.answered(answered)?,
+                Some(answered) = self.dispatch.next() => self.answered(answered)?,
                 () = tokio::time::sleep_until(deadline) => {
-                    tracing::warn!(calls = self.calls.len(), "calls were not answered in time; the next owner makes them");
-                    self.calls.clear();
+                    tracing::warn!(calls = self.dispatch.under_way(), "calls were not answered in time; the next owner makes them");
                     self.brake.abandon();
-                    self.gates.values_mut().for_each(Gate::abandoned_all);
+                    self.dispatch.abandon();
                     self.people.abandon_calls();
                     return Ok(());
                 }
