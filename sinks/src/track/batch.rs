@@ -84,6 +84,7 @@ mod tests {
     use aftersend_schemas::ledger::{AttributeValue, LedgerRecord, Reasons, Seen};
     use aftersend_schemas::profile::ProfileRecord;
 
+    use super::super::people::PersonKey;
     use super::super::plan::tests::profile;
     use super::*;
 
@@ -100,7 +101,15 @@ mod tests {
 
     fn attempt(profile: ProfileRecord) -> Attempt {
         let ledger = LedgerRecord::new(profile.person.clone());
-        Attempt { key: (0, "".into()), profile, planned: of(Call::Identify, "r"), ledger, intended: None, withdrawn: None, admitted: None }
+        Attempt {
+            key: PersonKey { partition: 0, person: "".into() },
+            profile,
+            planned: of(Call::Identify, "r"),
+            ledger,
+            intended: None,
+            withdrawn: None,
+            admitted: None,
+        }
     }
 
     #[test]

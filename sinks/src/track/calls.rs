@@ -142,7 +142,7 @@ impl Caller {
 
     /// A dry run: what would be done is written down.
     async fn rehearse(&self, mut attempt: Attempt) -> Attempted {
-        self.audit(attempt.key.0, attempt.entry(Phase::DryRun)).await;
+        self.audit(attempt.key.partition, attempt.entry(Phase::DryRun)).await;
         self.count(attempt.planned.call, "dry_run");
         plan::acknowledged(&mut attempt.ledger, &attempt.planned, unix_millis());
         Attempted { key: attempt.key, ledger: attempt.ledger, ended: Ended::Answered }
@@ -153,13 +153,13 @@ impl Caller {
         if attempt.planned.call == Call::Suppress && !attempt.ledger.awaits_suppress() {
             // Whoever comes after a crash must know that this may have been sent.
             attempt.ledger.sends_suppress(unix_millis());
-            self.write_ledger(attempt.key.0, &attempt.ledger).await;
+            self.write_ledger(attempt.key.partition, &attempt.ledger).await;
         }
         if attempt.intended.is_none() {
             if let Some(call) = attempt.withdrawn {
-                self.withdraw(attempt.key.0, &attempt.profile, call, attempt.planned.rule).await;
+                self.withdraw(attempt.key.partition, &attempt.profile, call, attempt.planned.rule).await;
             }
-            self.audit(attempt.key.0, attempt.entry(Phase::Intent)).await;
+            self.audit(attempt.key.partition, attempt.entry(Phase::Intent)).await;
         }
         attempt
     }
@@ -203,8 +203,8 @@ impl Caller {
         }
         let latency = attempt.intended.unwrap_or(started).elapsed();
         let latency = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-        self.audit(attempt.key.0, TrackCall { status, latency_ms: latency, error: words, ..attempt.entry(phase) }).await;
-        self.write_ledger(attempt.key.0, &attempt.ledger).await;
+        self.audit(attempt.key.partition, TrackCall { status, latency_ms: latency, error: words, ..attempt.entry(phase) }).await;
+        self.write_ledger(attempt.key.partition, &attempt.ledger).await;
         if let (Call::Suppress, Phase::Acknowledged, Some(verdict)) = (call, phase, &attempt.profile.evaluation.verdict) {
             self.metrics.evidence_seconds.observe((unix_millis() - verdict.received_at).max(0) as f64 / 1000.0);
         }

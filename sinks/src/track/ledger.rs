@@ -186,7 +186,7 @@ impl Ledger {
 
     /// From now on this is known of a person: it was written to the topic, or a call may have been made.
     pub(super) fn set(&mut self, key: &PersonKey, record: &LedgerRecord) -> Result<(), TrackSinkError> {
-        if !self.owned.contains_key(&key.0) {
+        if !self.owned.contains_key(&key.partition) {
             return Ok(());
         }
         let (key, value) = (stored(key), record.encode());
@@ -268,7 +268,7 @@ impl Ledger {
     }
 }
 
-fn stored((partition, person): &PersonKey) -> Key {
+fn stored(PersonKey { partition, person }: &PersonKey) -> Key {
     Key::of_record(*partition, person.as_bytes())
 }
 

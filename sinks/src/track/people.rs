@@ -13,7 +13,12 @@ use aftersend_schemas::track_call::Call;
 use super::plan::{self, Lane};
 
 /// A person in a partition.
-pub(super) type PersonKey = (i32, Arc<str>);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct PersonKey {
+    pub(super) partition: i32,
+    /// `workspace:namespace:id`.
+    pub(super) person: Arc<str>,
+}
 
 /// Never, unless somebody says so.
 const LATER: i64 = i64::MAX;
@@ -107,10 +112,10 @@ impl People {
     /// A partition went.
     pub(super) fn revoke(&mut self, partition: i32) {
         self.places.remove(&partition);
-        self.open.retain(|(known, _), _| *known != partition);
-        self.fresh.retain(|(known, _)| *known != partition);
+        self.open.retain(|key, _| key.partition != partition);
+        self.fresh.retain(|key| key.partition != partition);
         for queue in self.due.values_mut().flatten() {
-            queue.retain(|(_, (known, _))| *known != partition);
+            queue.retain(|(_, key)| key.partition != partition);
         }
     }
 
@@ -120,7 +125,7 @@ impl People {
         place.prefix.start(offset);
         place.next = offset + 1;
         profile.state = Vec::new();
-        let key: PersonKey = (partition, profile.person.to_string().into());
+        let key = PersonKey { partition, person: profile.person.to_string().into() };
         match self.open.get_mut(&key) {
             Some(open) => {
                 open.offsets.push(offset);
@@ -208,7 +213,7 @@ impl People {
     /// True once everything has been read that was there when this was first asked about a person as they are now.
     /// How far that was only the broker knows: a client that fetches slowly takes an old end for the end.
     pub(super) fn is_past_fence(&mut self, key: &PersonKey, now: Instant) -> bool {
-        let (Some(place), Some(open)) = (self.places.get_mut(&key.0), self.open.get_mut(key)) else { return false };
+        let (Some(place), Some(open)) = (self.places.get_mut(&key.partition), self.open.get_mut(key)) else { return false };
         let fence = open.fence.get_or_insert(Fence::Since(now));
         if let (Fence::Since(since), Some((at, end))) = (*fence, place.end)
             && at >= since
@@ -297,7 +302,7 @@ impl People {
 
     /// Looks at everybody of a partition who waits for word.
     pub(super) fn give_word(&mut self, partition: i32) {
-        let waits = |((of, _), open): &(&PersonKey, &Open)| *of == partition && open.due == Some(LATER);
+        let waits = |(key, open): &(&PersonKey, &Open)| key.partition == partition && open.due == Some(LATER);
         let keys: Vec<PersonKey> = self.open.iter().filter(waits).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.requeue(&key, |_| ());
@@ -308,7 +313,7 @@ impl People {
     pub(super) fn look(&mut self, person: &str) {
         let partitions: Vec<i32> = self.places.keys().copied().collect();
         for partition in partitions {
-            self.requeue(&(partition, person.into()), |_| ());
+            self.requeue(&PersonKey { partition, person: person.into() }, |_| ());
         }
     }
 
@@ -355,7 +360,7 @@ impl People {
 
     /// There is nothing more to do for this person.
     pub(super) fn done(&mut self, key: &PersonKey) {
-        if let (Some(open), Some(place)) = (self.open.remove(key), self.places.get_mut(&key.0)) {
+        if let (Some(open), Some(place)) = (self.open.remove(key), self.places.get_mut(&key.partition)) {
             for offset in open.offsets {
                 place.prefix.finish(offset);
             }
@@ -375,7 +380,7 @@ impl People {
 
     /// People who wait for profiles that are still to be read.
     pub(super) fn behind_fence(&self) -> usize {
-        let is_behind = |(key, open): &(&PersonKey, &Open)| match (open.fence, self.places.get(&key.0)) {
+        let is_behind = |(key, open): &(&PersonKey, &Open)| match (open.fence, self.places.get(&key.partition)) {
             (Some(Fence::Until(end)), Some(place)) => place.next < end,
             (fence, _) => fence.is_some(),
         };
@@ -423,11 +428,11 @@ mod tests {
         let comes = |people: &mut People, offset: i64, id: &str| {
             let person = Person { workspace: "default".into(), namespace: Namespace::Id, id: id.into() };
             people.profile(0, offset, profile(person.clone(), None), NOW);
-            (0, person.to_string().into())
+            PersonKey { partition: 0, person: person.to_string().into() }
         };
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let a: PersonKey = comes(&mut people, 0, "a");
+        let a = comes(&mut people, 0, "a");
         // The record's transaction ends in offset 1.
         assert!(people.ended(0, Some(NextOffset(2))));
         assert!(people.without_end().is_empty(), "nobody asks");

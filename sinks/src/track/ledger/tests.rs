@@ -61,7 +61,7 @@ fn of(workspace: &str, id: &str, answered_at: i64) -> LedgerRecord {
 }
 
 fn key(record: &LedgerRecord) -> PersonKey {
-    (PARTITION, record.person.to_string().into())
+    PersonKey { partition: PARTITION, person: record.person.to_string().into() }
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl BrakeClient {
         let id = rand::rng().random();
         let request = Request {
             id,
-            person: key.1.to_string(),
+            person: key.person.to_string(),
             workspace,
             cause: verdict.cause,
             received_at: verdict.received_at,
@@ -136,7 +136,7 @@ impl BrakeClient {
 
     /// A partition went.
     pub(super) fn revoked(&mut self, partition: i32) {
-        self.asked.retain(|_, asked| asked.key.0 != partition);
+        self.asked.retain(|_, asked| asked.key.partition != partition);
     }
 
     /// Nobody waits for answers any more.

@@ -83,7 +83,7 @@ impl Session {
             return Ok(());
         }
         let released_through = self.brake.brakes().released_through(&workspace, now);
-        let moment = Moment { now, decided: self.decisions.about(&key.1), released_through };
+        let moment = Moment { now, decided: self.decisions.about(&key.person), released_through };
         let ruled = self.ruled(&workspace);
         let Some(open) = self.people.open(key) else { return Ok(()) };
         let ledger = self.ledger.get(key)?.unwrap_or_else(|| LedgerRecord::new(open.profile.person.clone()));
@@ -91,7 +91,7 @@ impl Session {
             Step::Done(done) => {
                 self.metrics.profiles.with_label_values(&[done.as_str()]).inc();
                 if let Some(intent) = open.intent {
-                    let (caller, partition, profile) = (self.caller.clone(), key.0, open.profile.clone());
+                    let (caller, partition, profile) = (self.caller.clone(), key.partition, open.profile.clone());
                     self.writing.push(Box::pin(async move {
                         caller.withdraw(partition, &profile, intent.call, done.as_str()).await;
                         None
@@ -101,7 +101,7 @@ impl Session {
             }
             Step::WaitUntil(due) => self.people.wait(key.clone(), due),
             // Later profiles that are there already may say otherwise.
-            Step::Call(_) if !self.people.is_caught_up(key.0) && !self.full => {
+            Step::Call(_) if !self.people.is_caught_up(key.partition) && !self.full => {
                 let lane = open.lane;
                 self.wants_call(key);
                 tracing::trace!(lane = lane.as_str(), "waits until everything there is has been read");
@@ -116,7 +116,7 @@ impl Session {
                     self.people.wait(key.clone(), due);
                 } else if planned.call == Call::Suppress && !self.dry_run {
                     self.suppress(key, planned, ledger, now)?;
-                } else if planned.call == Call::Identify || self.dry_run || self.full || self.is_past_fence(key, now) {
+                } else if planned.call == Call::Identify || self.dry_run || self.full || !self.wait_at_fence(key, now) {
                     self.call(key, planned, ledger)?;
                 }
             }
@@ -141,12 +141,12 @@ impl Session {
         // Nothing takes a complaint back but an operator.
         if verdict.cause == Cause::HardBounce {
             let since = self.people.became_due(key, now);
-            if !self.processor.arrivals.are_judged(key.0, since) {
+            if !self.processor.arrivals.are_judged(key.partition, since) {
                 self.people.wait_for_word(key.clone());
                 return Ok(());
             }
         }
-        if !self.is_past_fence(key, now) {
+        if self.wait_at_fence(key, now) {
             return Ok(());
         }
         if self.brake.brakes().holds(&workspace, &verdict, now) {
@@ -159,13 +159,13 @@ impl Session {
         Ok(())
     }
 
-    /// True once all profiles have been read that were there. Until then the person waits.
-    fn is_past_fence(&mut self, key: &PersonKey, now: i64) -> bool {
-        let is_past = self.people.is_past_fence(key, Instant::now());
-        if !is_past {
+    /// Puts somebody off until all profiles have been read that were there. False if they have been.
+    fn wait_at_fence(&mut self, key: &PersonKey, now: i64) -> bool {
+        let waits = !self.people.is_past_fence(key, Instant::now());
+        if waits {
             self.people.wait(key.clone(), now + FENCE_MS);
         }
-        is_past
+        waits
     }
 
     /// Nothing is done to this person until the brake is released: then everything is read again.

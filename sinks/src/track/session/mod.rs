@@ -293,7 +293,7 @@ impl Session {
     /// An operator's word frees whom we had suppressed before.
     async fn unsuppress(&mut self, person: &str, partitions: Vec<i32>) -> Result<(), TrackSinkError> {
         for partition in partitions {
-            let key: PersonKey = (partition, person.into());
+            let key = PersonKey { partition, person: person.into() };
             let Some(ledger) = self.ledger.get(&key)? else { continue };
             let is_ours = ledger.standing == Standing::Suppressed || ledger.suppress_sent_at != 0;
             if is_ours && self.decisions.about(person).unsuppresses(ledger.answered_at.max(ledger.suppress_sent_at)) {
