@@ -1,5 +1,7 @@
 //! The people of the assigned partitions with something to do, and the latest profile of each.
 
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use aftersend_schemas::profile::ProfileRecord;
 use aftersend_schemas::track_call::Call;
 
 use super::plan::{self, Lane};
+use reading::{Fence, Reading};
 
 /// A person in a partition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,27 +70,11 @@ pub(super) struct Intent {
     pub(super) digest: u64,
 }
 
-/// What has to be read of a partition.
-#[derive(Clone, Copy)]
-enum Fence {
-    /// What was there at this time: where that ends is not known yet.
-    Since(Instant),
-    /// Everything before this offset.
-    Until(i64),
-}
-
-/// What was read of a partition.
+/// A partition.
 #[derive(Default)]
 struct Place {
     prefix: Prefix,
-    /// Everything there was when we began has been read.
-    caught_up: bool,
-    /// Everything before this offset has been read.
-    next: i64,
-    /// Where it ended according to the broker, and before that was asked.
-    end: Option<(Instant, i64)>,
-    /// Somebody waits to hear where it ends.
-    is_asked: bool,
+    reading: Reading,
 }
 
 /// Everything this replica holds. No I/O.
@@ -123,7 +110,7 @@ impl People {
     pub(super) fn profile(&mut self, partition: i32, offset: i64, mut profile: ProfileRecord, now: i64) {
         let Some(place) = self.places.get_mut(&partition) else { return };
         place.prefix.start(offset);
-        place.next = offset + 1;
+        place.reading.read(offset);
         profile.state = Vec::new();
         let key = PersonKey { partition, person: profile.person.to_string().into() };
         match self.open.get_mut(&key) {
@@ -179,30 +166,25 @@ impl People {
         if let Some(place) = self.places.get_mut(&partition) {
             place.prefix.start(offset);
             place.prefix.finish(offset);
-            place.next = offset + 1;
+            place.reading.read(offset);
         }
     }
 
     /// Everything there is of a partition has been read, as far as the client knows: up to `next`, if it has read anything. True for the first time.
     pub(super) fn ended(&mut self, partition: i32, next: Option<NextOffset>) -> bool {
-        self.places.get_mut(&partition).is_some_and(|place| {
-            if let Some(NextOffset(next)) = next {
-                place.next = next;
-            }
-            !std::mem::replace(&mut place.caught_up, true)
-        })
+        self.places.get_mut(&partition).is_some_and(|place| place.reading.ended(next))
     }
 
     /// A partition is read from its beginning again.
     pub(super) fn reads_again(&mut self, partition: i32) {
         if let Some(place) = self.places.get_mut(&partition) {
-            (place.caught_up, place.next) = (false, 0);
+            place.reading.begins_again();
         }
     }
 
     /// False while what was there before may still say otherwise.
     pub(super) fn is_caught_up(&self, partition: i32) -> bool {
-        self.places.get(&partition).is_some_and(|place| place.caught_up)
+        self.places.get(&partition).is_some_and(|place| place.reading.is_caught_up())
     }
 
     /// When something irreversible became due for a person as they are now.
@@ -214,26 +196,19 @@ impl People {
     /// How far that was only the broker knows: a client that fetches slowly takes an old end for the end.
     pub(super) fn is_past_fence(&mut self, key: &PersonKey, now: Instant) -> bool {
         let (Some(place), Some(open)) = (self.places.get_mut(&key.partition), self.open.get_mut(key)) else { return false };
-        let fence = open.fence.get_or_insert(Fence::Since(now));
-        if let (Fence::Since(since), Some((at, end))) = (*fence, place.end)
-            && at >= since
-        {
-            *fence = Fence::Until(end);
-        }
-        place.is_asked |= matches!(fence, Fence::Since(_));
-        matches!(*fence, Fence::Until(end) if place.next >= end)
+        place.reading.is_past(&mut open.fence, now)
     }
 
     /// The partitions of which somebody waits to hear where they end.
     pub(super) fn without_end(&self) -> Vec<i32> {
-        self.places.iter().filter(|(_, place)| place.is_asked).map(|(partition, _)| *partition).collect()
+        self.places.iter().filter(|(_, place)| place.reading.wants_end()).map(|(partition, _)| *partition).collect()
     }
 
     /// Where partitions ended when the broker was asked, at `asked` or later.
     pub(super) fn found_ends(&mut self, asked: Instant, ends: &[(i32, i64)]) {
         for (partition, end) in ends {
             if let Some(place) = self.places.get_mut(partition) {
-                (place.end, place.is_asked) = (Some((asked, *end)), false);
+                place.reading.found_end(asked, *end);
             }
         }
     }
@@ -380,9 +355,8 @@ impl People {
 
     /// People who wait for profiles that are still to be read.
     pub(super) fn behind_fence(&self) -> usize {
-        let is_behind = |(key, open): &(&PersonKey, &Open)| match (open.fence, self.places.get(&key.partition)) {
-            (Some(Fence::Until(end)), Some(place)) => place.next < end,
-            (fence, _) => fence.is_some(),
+        let is_behind = |(key, open): &(&PersonKey, &Open)| {
+            open.fence.is_some_and(|fence| self.places.get(&key.partition).is_none_or(|place| place.reading.is_before(fence)))
         };
         self.open.iter().filter(is_behind).count()
     }
