@@ -110,6 +110,9 @@ const TRAPS: &[(BounceClass, &str)] = &[
     (Transient, "550 5.1.2 DNS resolution timed out"),
     (Transient, "550 5.1.2 server failure looking up domain"),
     (Transient, "550 5.4.4 connection timed out"),
+    // a quota of the sender is none of the mailbox
+    (Admin, "550 5.7.1 Email quota exceeded. 5si123 - gsmtp"),
+    (MailboxFull, "552 5.2.2 Email quota exceeded"),
     // no evidence about a mailbox
     (Admin, "Variable 'customer.name' is missing"),
     (Admin, "Message limit exceeded"),
@@ -151,12 +154,77 @@ fn a_code_whose_words_no_rule_knows_is_too_little_to_delete_somebody() {
 }
 
 #[test]
+fn a_domain_code_whose_words_no_rule_knows_is_too_little_too() {
+    for text in ["550 5.1.2", "550 5.1.2 our own wording of something", "550 hostname... Host unknown", "lookup gone.example: no such host"]
+    {
+        let verdict = Table::builtin().classify(text);
+        assert!(verdict.class == HardDomain && verdict.confidence < 80, "{text}: {verdict:?}");
+    }
+    assert!(Table::builtin().classify("550 5.1.2 <x@gone.example>... Host unknown").confidence >= 80);
+}
+
+/// Of the sender, its greeting, its host and its name in the DNS, in the words for a recipient.
+const OF_OUR_SIDE: &[&str] = &[
+    "host mx.example.com[203.0.113.4] refused to talk to me: 501 5.5.4 Invalid domain name",
+    "501 5.5.4 Invalid domain name [AM6EUR05FT011.eop-eur05.prod.protection.outlook.com]",
+    "5.1.0 - Unknown address error 501-'5.5.4 Invalid domain name' (delivery attempts: 0)",
+    "5.1.0 - Unknown address error 554-'sender domain not found' (delivery attempts: 0)",
+    "517-Domain does not exist: shop.example.\r\n517 Invalid domain, see <URL:ftp://ftp.isi.edu/in-notes/rfc1035.txt>",
+    "550-5.5.0 Invalid domain, see\r\n550 5.5.0 <URL:http://mx.example/rfc1035.html>",
+    "550-Sorry, your server 198.51.100.7 is an unknown host.\r\n550 Please see http://mx.example/why?ip=198.51.100.7",
+    "550-Verification failed for <b@shop.example>\r\n550-Unrouteable address\r\n550 Sender verify failed",
+    "504 5.5.2 <mail>: unknown host",
+    "550 unknown host [198.51.100.7]",
+    "550 host not found [198.51.100.7]",
+    "550 REJECTED: you claim to be an unknown host",
+    "550 Message from unknown domain rejected",
+    "550 rDNS of 198.51.100.7: unknown host",
+    "550 7.100.51.198.in-addr.arpa: domain does not exist",
+    "550 Sending host returned NXDOMAIN",
+    "550 5.1.2 Client host not found",
+    "550 cannot find MX for your domain shop.example, domain not found",
+    "550 5.1.1 mailfrom not a known user",
+    "550 <b@shop.example> invalid domain name in from address",
+    "554 Mail rejected: unknown user in the From line",
+    "MailMarshal: 550 Rule imposed mailbox access for joe@example.com refused: unknown user in From",
+    "550 Odesílatel: uzivatel neexistuje",
+    "550 your account has been cancelled",
+    "550 auth: no such username",
+    "'from' parameter is not a valid address. please check documentation",
+    "The 'From' number +15550100 is not a valid phone number, shortcode, or alphanumeric sender ID.",
+];
+
+#[test]
+fn what_is_said_of_our_side_is_not_hard() {
+    let verdicts = OF_OUR_SIDE.iter().map(|text| (text, Table::builtin().classify(text)));
+    let wrong: Vec<_> = verdicts.filter(|(_, verdict)| verdict.class.is_hard()).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn who_reached_no_server_does_not_know_whether_the_domain_is_gone() {
+    for text in [
+        "5.1.2 - Bad destination host 'DNS Soft Error looking up example.com (MX) while asking 10.1.1.1. Error was: SERVFAIL'",
+        "5.1.2 (bad destination system: no answer from nameserver)",
+        "<joe@example.com>: host mx.example.com[192.0.2.1] said: 550 5.1.2 Network unreachable (in reply to RCPT TO command)",
+        "550 5.1.2 connect to mx.example.com[192.0.2.1]:25: Host is down",
+        "554 5.4.4 [internal] Host not found: all nameservers failed",
+        "550 Host unknown (Name server: mx.example.com: server failed)",
+        "550 Domain not found: connection to nameserver timed out",
+    ] {
+        assert_eq!(class(text), Transient, "{text}");
+    }
+}
+
+#[test]
 fn channel_keeps_vocabularies_apart() {
     let table = Table::builtin();
     assert_eq!(table.classify_for("push", "NotRegistered").class, HardRecipient);
     assert_eq!(table.classify_for("Push", "Unavailable").class, Transient);
     assert_eq!(table.classify_for("email", "NotRegistered").class, Undetermined);
     assert_eq!(table.classify_for("sms", "Twilio Error 30005: Unknown destination handset").class, HardRecipient);
+    assert_eq!(table.classify_for("sms", "The 'To' number +15550100 is not a valid phone number.").class, HardRecipient);
+    assert_eq!(table.classify_for("sms", "The 'From' number +15550100 is not a valid phone number.").class, PolicySender);
     assert_eq!(table.classify_for("fax", "Twilio Error 30005: Unknown destination handset").class, Undetermined);
     assert_eq!(table.classify_for("slack", "channel_not_found").class, Admin);
     // Words that two channels share mean the mailbox unless the channel says otherwise.
