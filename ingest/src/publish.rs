@@ -92,6 +92,22 @@ pub(crate) struct Publisher {
     metrics: IngestMetrics,
 }
 
+/// Waits for a delivery report. What arrives when nobody asks any more is counted as late, also in the moment in which the waiting is given up.
+struct Waiting<'p> {
+    report: oneshot::Receiver<Result<(), KafkaError>>,
+    late: &'p IntCounter,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // From here on the report finds nobody; it may have come before.
+        self.report.close();
+        if let Ok(Ok(())) = self.report.try_recv() {
+            self.late.inc();
+        }
+    }
+}
+
 impl Publisher {
     pub(crate) fn new(config: &Config, metrics: IngestMetrics) -> KafkaResult<Self> {
         let topics = Topics::new(&config.kafka.topic_prefix);
@@ -114,8 +130,9 @@ impl Publisher {
         };
         let started = Instant::now();
         let (delivered, report) = oneshot::channel();
+        let mut waiting = Waiting { report, late: &self.metrics.late };
         self.send(topic, record, Ticket { delivered, permit })?;
-        match report.await {
+        match (&mut waiting.report).await {
             Ok(Ok(())) => {
                 self.metrics.acknowledge_seconds.observe(started.elapsed().as_secs_f64());
                 Ok(())
@@ -152,5 +169,41 @@ impl Publisher {
     /// Waits for what is still queued. Blocks.
     pub(crate) fn flush(&self, limit: Duration) -> KafkaResult<()> {
         self.producer.flush(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use futures_util::task::noop_waker_ref;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_late_if_nobody_heard_that_it_was_written() {
+        let late = IntCounter::new("late", "late").unwrap();
+        for (report, is_heard, is_late) in [
+            (Some(Ok(())), false, true),
+            (Some(Ok(())), true, false),
+            (Some(Err(KafkaError::Canceled)), false, false),
+            (None, false, false),
+        ] {
+            late.reset();
+            let (delivered, receiver) = oneshot::channel();
+            let mut waiting = Waiting { report: receiver, late: &late };
+            let mut context = Context::from_waker(noop_waker_ref());
+            assert!(Pin::new(&mut waiting.report).poll(&mut context).is_pending());
+            // The request's future is woken, and may be dropped before it is polled.
+            if let Some(report) = report {
+                delivered.send(report).unwrap();
+            }
+            if is_heard {
+                assert!(matches!(Pin::new(&mut waiting.report).poll(&mut context), Poll::Ready(Ok(Ok(())))));
+            }
+            drop(waiting);
+            assert_eq!(late.get(), u64::from(is_late));
+        }
     }
 }

@@ -224,6 +224,29 @@ async fn a_request_that_is_reset_has_one_ending_like_any_other() -> anyhow::Resu
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_record_was_accepted_or_is_late_whenever_its_client_resets() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    setup.start(Service::Ingest).await?;
+    let address = setup.config.ingest.listen.clone();
+    for round in 0..20 {
+        let mut wires = Vec::new();
+        for number in 0..100 {
+            let mut wire = Wire::connect(&address).await?;
+            wire.send(&signed(event(&format!("{round}-{number}")).as_bytes(), "")).await?;
+            wires.push(wire);
+        }
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        wires.into_iter().try_for_each(Wire::reset)?;
+    }
+    setup.settles(Service::Ingest, "aftersend_ingest_connections", 0.0).await?;
+    setup.settles(Service::Ingest, "aftersend_ingest_queued_records", 0.0).await?;
+    let late = setup.metric(Service::Ingest, "aftersend_ingest_late_records_total").await?;
+    let records = read_topic(&setup.config, &setup.topics().raw())?.len();
+    assert_eq!(ended(&setup, "accepted").await? + late, records as f64, "{late} late");
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_of_a_refused_body_is_not_read_for_ever() -> anyhow::Result<()> {
     let mut setup = Setup::configured("hard_limit_bytes = 5000000", "").await?;
     setup.start(Service::Ingest).await?;
