@@ -90,6 +90,8 @@ pub(crate) struct Publisher {
     raw: String,
     dead: String,
     metrics: IngestMetrics,
+    /// Of one kind of failure there is a line a minute, however many records fail.
+    watch: ClientWatch,
 }
 
 /// Waits for a delivery report. What arrives when nobody asks any more is counted as late, also in the moment in which the waiting is given up.
@@ -119,7 +121,7 @@ impl Publisher {
         let producer: ThreadedProducer<Reports> =
             client.create_with_context(Reports { late: metrics.late.clone(), watch: watch.clone() })?;
         watch.attach(producer.client());
-        Ok(Self { producer, raw: topics.raw(), dead: topics.dead(), metrics })
+        Ok(Self { producer, raw: topics.raw(), dead: topics.dead(), metrics, watch })
     }
 
     /// Writes a record and waits for every in-sync replica to have it. Dropping the future leaves the record in the client.
@@ -138,7 +140,7 @@ impl Publisher {
                 Ok(())
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, topic, "a record was not delivered");
+                self.watch.error(&error, "a record was not delivered");
                 Err(Answer::ProduceFailed)
             }
             Err(_) => Err(Answer::ProduceFailed),
@@ -155,7 +157,7 @@ impl Publisher {
             Ok(()) => Ok(()),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(Answer::QueueFull),
             Err((error, _)) => {
-                tracing::error!(%error, topic, bytes = record.value.len(), "the producer refused a record");
+                self.watch.error(&error, "the producer refused a record");
                 Err(Answer::ProduceFailed)
             }
         }

@@ -184,7 +184,8 @@ impl Ingest {
         let server = server.map_err(|source| IngestError::Listen { key: "ingest.listen", address, source })?;
         let handle = server.handle();
         let mut serving = tokio::spawn(server);
-        let watching = tokio::spawn(watch(door.clone()));
+        let unwatched = CancellationToken::new();
+        let watching = tokio::spawn(watch(door.clone(), unwatched.clone()));
         tracing::info!(%address, path = PATH, admin = %admin_address, sources = config.sources.len(), "ingest is listening");
 
         let mut taken = Box::pin(ready_until_taken(&config, latch, offered, predecessor, &shutdown));
@@ -216,7 +217,8 @@ impl Ingest {
         if !matches!(flushed, Ok(Ok(()))) {
             tracing::warn!("some records were still queued; their requests were answered 503");
         }
-        watching.abort();
+        unwatched.cancel();
+        let _ = watching.await;
         admin.stop(false).await;
         ended.map(|_| ())
     }

@@ -1,7 +1,10 @@
 use std::time::{Duration, Instant};
 
+use aftersend_pipeline::kafka::producer_config;
 use aftersend_tests::{Service, Setup, Wire, read_topic, signed, signed_head};
 use anyhow::Context as _;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 
 use super::{ended, event};
 
@@ -99,6 +102,46 @@ async fn whatever_stops_customer_ios_stream_for_an_hour_is_in_the_log_with_advic
         Ok(())
     })
     .await?;
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_is_summed_up_by_the_end_and_what_kafka_does_not_take_has_a_line_a_minute() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    setup.start(Service::Ingest).await?;
+    let address = setup.config.ingest.listen.clone();
+    let mut wire = Wire::connect(&address).await?;
+    // The topic takes no record any more that is worth the name.
+    let admin: AdminClient<DefaultClientContext> = producer_config(&setup.config, "test", 10_000).create()?;
+    let raw = setup.topics().raw();
+    let altered = AlterConfig::new(ResourceSpecifier::Topic(&raw)).set("max.message.bytes", "100");
+    for altered in admin.alter_configs(&[altered], &AdminOptions::new()).await? {
+        altered.map_err(|(_, code)| anyhow::anyhow!("not altered: {code}"))?;
+    }
+    let request = signed(event("1").as_bytes(), "");
+    aftersend_tests::eventually(Duration::from_secs(10), async || {
+        let body = wire.ask(&request).await?.body;
+        anyhow::ensure!(body.contains("produce_failed"), "{body}");
+        Ok(())
+    })
+    .await?;
+    for _ in 0..20 {
+        assert_eq!(wire.ask(&request).await?.status, 503);
+    }
+    let mut slow = Wire::connect(&address).await?;
+    slow.send(signed_head(b"{}", "Content-Length: 2\r\n").as_bytes()).await?;
+    assert!(slow.answer().await?.body.contains("too_slow"));
+    let failed = ended(&setup, "produce_failed").await?;
+
+    drop((wire, slow));
+    assert!(setup.stop(Service::Ingest).await?.success());
+    let log = std::fs::read_to_string(setup.directory().join("Ingest.log"))?;
+    assert_eq!(log.matches("a record was not delivered").count(), 1, "{log}");
+    let summed_up = |result: &str| {
+        let lines = log.lines().filter(|line| line.contains(&format!("result=\"{result}\"")));
+        lines.filter_map(|line| line.split_once("requests=")?.1.split(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    assert_eq!((summed_up("produce_failed"), summed_up("too_slow")), (failed, 1.0), "{log}");
     setup.finish().await
 }
 
