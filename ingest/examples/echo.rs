@@ -26,6 +26,9 @@ impl Observer for Nobody {
         std::future::pending().await
     }
     fn connected(&self) {}
+    fn is_busy((): &()) -> bool {
+        false
+    }
     fn unwanted(&self, _: Rc<()>) -> impl Future<Output = ()> + 'static {
         std::future::pending()
     }

@@ -165,6 +165,10 @@ impl Observer for Connections {
         }
     }
 
+    fn is_busy(connection: &Connection) -> bool {
+        connection.requests.get() > 0
+    }
+
     fn lost(&self) {
         self.closed();
         self.metrics.unused_connections.inc();
@@ -189,7 +193,7 @@ impl Connection {
     }
 
     fn has_been_quiet_for(&self, time: Duration) -> bool {
-        self.requests.get() == 0 && self.quiet_since.get().elapsed() >= time
+        !Connections::is_busy(self) && self.quiet_since.get().elapsed() >= time
     }
 
     /// How long its first request took to come so far; nothing for later ones, of whose beginning nobody knows.

@@ -27,11 +27,11 @@ use crate::stream::{Fate, Stream};
 /// Clients that reuse a connection just closed report a failed delivery, so connections are kept for longer than theirs: Go's keeps them for 90 s.
 /// Neither is a connection closed early that has not been used yet.
 const KEEP_ALIVE: Duration = Duration::from_secs(122);
-/// From the first byte to the end of the first head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// From the first byte of a head to its end.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection on which nothing comes is closed after this, whatever it was about to say: the HTTP layer has no clock for a second head that stops.
+/// A connection on which nothing comes is closed after this, whatever it was about to say.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(125);
 /// How long an answer may wait for a client to read it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +53,9 @@ pub trait Observer: Clone + Send + 'static {
 
     /// It is ready for requests.
     fn connected(&self) -> Self::Connection;
+
+    /// True while one of its requests is under way.
+    fn is_busy(connection: &Self::Connection) -> bool;
 
     /// It ended before that.
     fn lost(&self);
@@ -139,7 +142,7 @@ async fn arrive<O: Observer>(
     let connection = Rc::new(observer.connected());
     let fate = Fate { unwanted: Box::pin(observer.unwanted(connection.clone())), leaving: Box::pin(observer.leaving()) };
     let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-    Ok((Stream::new(Box::pin(io), first, connection, fate, is_http2), protocol, peer))
+    Ok((Stream::new(Box::pin(io), first, connection, O::is_busy, fate, is_http2), protocol, peer))
 }
 
 /// Waits for what a client says first, for as long as nobody else needs the place. `read` may be given up half-way.

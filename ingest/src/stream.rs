@@ -7,8 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Sleep, sleep};
 
 use crate::http2::{Http2, READ_BYTES};
+use crate::server::HEAD_TIMEOUT;
 
 /// What happens to an open connection without its doing. Polled with it, on its own task.
 pub(crate) struct Fate {
@@ -24,9 +26,13 @@ pub(crate) struct Stream<I, C> {
     /// The byte by which it was seen to be used.
     first: Option<u8>,
     connection: Rc<C>,
+    is_busy: fn(&C) -> bool,
     fate: Fate,
     is_unwanted: bool,
     is_leaving: bool,
+    has_answered: bool,
+    /// Over HTTP/1.1, when a head must have come that is not the first: only for that one the HTTP layer has a clock.
+    head_due: Option<Pin<Box<Sleep>>>,
     /// If it is HTTP/2.
     http2: Option<Http2>,
     /// The turn of those requests that are there: until it has come nothing is read.
@@ -34,13 +40,47 @@ pub(crate) struct Stream<I, C> {
 }
 
 impl<I: AsyncRead + AsyncWrite, C> Stream<I, C> {
-    pub(crate) fn new(io: Pin<Box<I>>, first: Option<u8>, connection: Rc<C>, fate: Fate, is_http2: bool) -> Self {
-        Self { io, first, connection, fate, is_unwanted: false, is_leaving: false, http2: is_http2.then(Http2::default), turn: None }
+    pub(crate) fn new(io: Pin<Box<I>>, first: Option<u8>, connection: Rc<C>, is_busy: fn(&C) -> bool, fate: Fate, is_http2: bool) -> Self {
+        Self {
+            io,
+            first,
+            connection,
+            is_busy,
+            fate,
+            is_unwanted: false,
+            is_leaving: false,
+            has_answered: false,
+            head_due: None,
+            http2: is_http2.then(Http2::default),
+            turn: None,
+        }
     }
 
     /// What the observer keeps of it.
     pub(crate) fn connection(&self) -> &Rc<C> {
         &self.connection
+    }
+
+    /// These bytes came from the client.
+    fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.http2 {
+            Some(http2) => http2.read(bytes)?,
+            // Between requests nothing comes but the next head.
+            None if self.has_answered && !bytes.is_empty() && !(self.is_busy)(&self.connection) => {
+                self.head_due.get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// An error once a head has been coming for too long. One that has come is a request.
+    fn check_head(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if (self.is_busy)(&self.connection) {
+            self.head_due = None;
+        }
+        let is_late = self.head_due.as_mut().is_some_and(|due| due.as_mut().poll(cx).is_ready());
+        if is_late { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 
     /// Asks an HTTP/2 client for no further requests, once the process is about to leave and no frame is half written.
@@ -95,9 +135,9 @@ impl<I: AsyncRead + AsyncWrite, C> AsyncRead for Stream<I, C> {
         };
         if is_read {
             // Before the HTTP layer sees it, which takes whatever a head becomes.
-            let excess = self.http2.as_mut().map_or(Ok(()), |http2| http2.read(&buffer.filled()[before..]));
-            return Poll::Ready(excess.map_err(io::Error::from));
+            return Poll::Ready(self.read(&buffer.filled()[before..]));
         }
+        self.check_head(cx)?;
         if let Some(http2) = &mut self.http2 {
             http2.has_paused();
         }
@@ -112,6 +152,8 @@ impl<I: AsyncRead + AsyncWrite, C> AsyncRead for Stream<I, C> {
 
 impl<I: AsyncRead + AsyncWrite, C> AsyncWrite for Stream<I, C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        // What came since the last answer was a request.
+        (self.has_answered, self.head_due) = (true, None);
         ready!(self.say_last_word(cx))?;
         let written = ready!(self.io.as_mut().poll_write(cx, bytes))?;
         if let Some(http2) = &mut self.http2 {
@@ -131,32 +173,35 @@ impl<I: AsyncRead + AsyncWrite, C> AsyncWrite for Stream<I, C> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
     use futures_util::task::noop_waker_ref;
     use tokio::io::{AsyncWriteExt as _, duplex};
 
     use super::*;
 
-    fn poll_read<I: AsyncRead + AsyncWrite>(stream: &mut Stream<I, ()>) -> Poll<io::Result<usize>> {
+    fn poll_read<I: AsyncRead + AsyncWrite>(stream: &mut Stream<I, Cell<bool>>) -> Poll<io::Result<usize>> {
         let mut bytes = [0; 8];
         let mut buffer = ReadBuf::new(&mut bytes);
         let read = Pin::new(stream).poll_read(&mut Context::from_waker(noop_waker_ref()), &mut buffer)?;
         read.map(|()| Ok(buffer.filled().len()))
     }
 
-    fn stream(unwanted: bool) -> Stream<tokio::io::DuplexStream, ()> {
+    fn stream(unwanted: bool) -> Stream<tokio::io::DuplexStream, Cell<bool>> {
         let (ours, theirs) = duplex(64);
         std::mem::forget(theirs);
         over(ours, unwanted, false)
     }
 
-    fn over(ours: tokio::io::DuplexStream, unwanted: bool, is_http2: bool) -> Stream<tokio::io::DuplexStream, ()> {
+    fn over(ours: tokio::io::DuplexStream, unwanted: bool, is_http2: bool) -> Stream<tokio::io::DuplexStream, Cell<bool>> {
         let fate = |is_due: bool| async move {
             if !is_due {
                 std::future::pending::<()>().await;
             }
         };
         let fate = Fate { unwanted: Box::pin(fate(unwanted)), leaving: Box::pin(fate(false)) };
-        Stream::new(Box::pin(ours), Some(b'P'), Rc::new(()), fate, is_http2)
+        Stream::new(Box::pin(ours), Some(b'P'), Rc::default(), Cell::get, fate, is_http2)
     }
 
     #[test]
@@ -169,6 +214,43 @@ mod tests {
         let mut wanted = stream(false);
         assert!(matches!(poll_read(&mut wanted), Poll::Ready(Ok(1))));
         assert!(poll_read(&mut wanted).is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_after_the_first_has_its_time_and_what_is_under_way_or_silent_has_longer() {
+        let moment = Duration::from_millis(10);
+        let (ours, mut theirs) = duplex(64);
+        let mut stream = over(ours, false, false);
+        let mut say = async |stream: &mut _, text: &[u8]| {
+            theirs.write_all(text).await.unwrap();
+            assert!(matches!(poll_read(stream), Poll::Ready(Ok(bytes)) if bytes == text.len()));
+            poll_read(stream)
+        };
+        let answer = |stream: &mut Stream<_, _>| {
+            assert!(Pin::new(stream).poll_write(&mut Context::from_waker(noop_waker_ref()), b"HTTP/1.1").is_ready());
+        };
+        assert!(matches!(poll_read(&mut stream), Poll::Ready(Ok(1))));
+        assert!(say(&mut stream, b"OST").await.is_pending());
+        sleep(HEAD_TIMEOUT + moment).await;
+        assert!(poll_read(&mut stream).is_pending(), "the HTTP layer has a clock for the first head");
+        answer(&mut stream);
+        sleep(HEAD_TIMEOUT * 20).await;
+        assert!(poll_read(&mut stream).is_pending(), "between requests");
+
+        assert!(say(&mut stream, b"POST").await.is_pending());
+        sleep(HEAD_TIMEOUT - moment).await;
+        stream.connection().set(true);
+        assert!(say(&mut stream, b"{}").await.is_pending());
+        sleep(HEAD_TIMEOUT).await;
+        assert!(poll_read(&mut stream).is_pending(), "a request is under way");
+        stream.connection().set(false);
+        answer(&mut stream);
+
+        assert!(say(&mut stream, b"P").await.is_pending());
+        sleep(HEAD_TIMEOUT - moment).await;
+        assert!(say(&mut stream, b"O").await.is_pending());
+        sleep(moment * 2).await;
+        assert!(matches!(poll_read(&mut stream), Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut));
     }
 
     #[tokio::test]

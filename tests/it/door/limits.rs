@@ -276,3 +276,31 @@ async fn what_is_left_of_a_refused_body_is_not_read_for_ever() -> anyhow::Result
     }
     setup.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_head_that_never_ends_ends_its_connection_and_a_kept_one_may_be_silent() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    setup.start(Service::Ingest).await?;
+    let address = setup.config.ingest.listen.clone();
+    let nowhere = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let (mut kept, mut slow) = (Wire::connect(&address).await?, Wire::connect(&address).await?);
+    assert_eq!((kept.ask(nowhere).await?.status, slow.ask(nowhere).await?.status), (404, 404));
+    let begun = Instant::now();
+    // Much at once, and then a byte now and then.
+    slow.send(format!("POST / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(100_000)).as_bytes()).await?;
+    while slow.answer_within(Duration::from_millis(200)).await.is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(6), "still open");
+        let _ = slow.send(b"x").await;
+    }
+    assert!(begun.elapsed() > Duration::from_millis(2_500), "{:?}", begun.elapsed());
+
+    // Head and body each in their time, on the connection that was silent for longer than either has.
+    let body = event("1");
+    let head = signed_head(body.as_bytes(), &format!("Content-Length: {}\r\n", body.len()));
+    for piece in [&head[..40], &head[40..], &body[..10], &body[10..]] {
+        kept.send(piece.as_bytes()).await?;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+    assert_eq!(kept.answer().await?.status, 200);
+    setup.finish().await
+}
