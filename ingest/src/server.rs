@@ -11,9 +11,10 @@ use actix_http::{HttpService, Protocol};
 use actix_server::Server;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
+use actix_web::web::{Bytes, BytesMut};
 use actix_web::{App, FromRequest, Handler, Responder, web};
 use rustls::ServerConfig;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
@@ -29,6 +30,8 @@ use crate::stream::{Fate, Stream};
 const KEEP_ALIVE: Duration = Duration::from_secs(122);
 /// From the first byte of a head to its end.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the preface of HTTP/2 may take, once what came may be its beginning.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection on which nothing comes is closed after this, whatever it was about to say.
@@ -122,27 +125,44 @@ async fn arrive<O: Observer>(
 ) -> Result<(Arrived<O>, Protocol, Option<SocketAddr>), &'static str> {
     io.set_nodelay(true).map_err(|_| "io")?;
     let peer = io.peer_addr().ok();
-    let (io, first, is_http2) = match tls {
+    let (io, start, connection, is_http2) = match tls {
         None => {
-            let mut start = [0; PREFACE.len()];
-            let read = until_used(observer, async || io.peek(&mut start).await).await?;
-            let is_http2 = &start[..read] == PREFACE;
-            (Either::Left(io), None, is_http2)
+            let mut io = io;
+            let mut start = BytesMut::with_capacity(PREFACE.len());
+            until_used(observer, async || read_start(&mut io, &mut start).await).await?;
+            // It may come in pieces. What it takes counts as time of the first head.
+            let connection = Rc::new(observer.connected());
+            let _ = timeout(PREFACE_TIMEOUT, async {
+                while is_part_of_preface(&start) && read_start(&mut io, &mut start).await.is_ok_and(|read| read > 0) {}
+            })
+            .await;
+            let is_http2 = start[..] == *PREFACE;
+            (Either::Left(io), start.freeze(), connection, is_http2)
         }
         Some(tls) => {
             let mut io = timeout(HANDSHAKE_TIMEOUT, tls.accept(io)).await.map_err(|_| "tls")?.map_err(|_| "tls")?;
             let is_http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
             let first = until_used(observer, async || io.read_u8().await).await?;
-            (Either::Right(io), Some(first), is_http2)
+            (Either::Right(io), Bytes::copy_from_slice(&[first]), Rc::new(observer.connected()), is_http2)
         }
     };
     let mut io = TimeoutStream::new(io);
     io.set_read_timeout(Some(SILENCE_TIMEOUT));
     io.set_write_timeout(Some(WRITE_TIMEOUT));
-    let connection = Rc::new(observer.connected());
     let fate = Fate { unwanted: Box::pin(observer.unwanted(connection.clone())), leaving: Box::pin(observer.leaving()) };
     let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-    Ok((Stream::new(Box::pin(io), first, connection, O::is_busy, fate, is_http2), protocol, peer))
+    Ok((Stream::new(Box::pin(io), start, connection, O::is_busy, fate, is_http2), protocol, peer))
+}
+
+/// Reads on, no further than the preface goes.
+async fn read_start(io: &mut (impl AsyncRead + Unpin), start: &mut BytesMut) -> io::Result<usize> {
+    let left = PREFACE.len().saturating_sub(start.len());
+    io.take(left as u64).read_buf(start).await
+}
+
+/// True while these bytes may become the preface.
+fn is_part_of_preface(start: &[u8]) -> bool {
+    !start.is_empty() && start.len() < PREFACE.len() && PREFACE.starts_with(start)
 }
 
 /// Waits for what a client says first, for as long as nobody else needs the place. `read` may be given up half-way.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use actix_web::web::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Sleep, sleep};
@@ -23,8 +24,8 @@ pub(crate) struct Fate {
 /// A connection that is ready for requests.
 pub(crate) struct Stream<I, C> {
     io: Pin<Box<I>>,
-    /// The byte by which it was seen to be used.
-    first: Option<u8>,
+    /// By these bytes it was seen to be used, and what it speaks.
+    start: Bytes,
     connection: Rc<C>,
     is_busy: fn(&C) -> bool,
     fate: Fate,
@@ -40,10 +41,10 @@ pub(crate) struct Stream<I, C> {
 }
 
 impl<I: AsyncRead + AsyncWrite, C> Stream<I, C> {
-    pub(crate) fn new(io: Pin<Box<I>>, first: Option<u8>, connection: Rc<C>, is_busy: fn(&C) -> bool, fate: Fate, is_http2: bool) -> Self {
+    pub(crate) fn new(io: Pin<Box<I>>, start: Bytes, connection: Rc<C>, is_busy: fn(&C) -> bool, fate: Fate, is_http2: bool) -> Self {
         Self {
             io,
-            first,
+            start,
             connection,
             is_busy,
             fate,
@@ -117,13 +118,14 @@ impl<I: AsyncRead + AsyncWrite, C> AsyncRead for Stream<I, C> {
             self.turn = None;
         }
         let before = buffer.filled().len();
-        let is_read = match (self.first.take(), &self.http2) {
-            (Some(first), _) => {
-                buffer.put_slice(&[first]);
+        let is_read = match &self.http2 {
+            _ if !self.start.is_empty() => {
+                let most = buffer.remaining().min(self.start.len());
+                buffer.put_slice(&self.start.split_to(most));
                 true
             }
-            (None, None) => self.io.as_mut().poll_read(cx, buffer)?.is_ready(),
-            (None, Some(_)) => {
+            None => self.io.as_mut().poll_read(cx, buffer)?.is_ready(),
+            Some(_) => {
                 // The buffer is as large as what came before: a whole crowd of requests would fit.
                 let most = buffer.remaining().min(READ_BYTES);
                 let mut few = ReadBuf::new(buffer.initialize_unfilled_to(most));
@@ -201,7 +203,7 @@ mod tests {
             }
         };
         let fate = Fate { unwanted: Box::pin(fate(unwanted)), leaving: Box::pin(fate(false)) };
-        Stream::new(Box::pin(ours), Some(b'P'), Rc::default(), Cell::get, fate, is_http2)
+        Stream::new(Box::pin(ours), Bytes::from_static(b"P"), Rc::default(), Cell::get, fate, is_http2)
     }
 
     #[test]

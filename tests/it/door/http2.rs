@@ -82,6 +82,32 @@ async fn a_head_may_take_more_than_one_frame() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_preface_may_come_in_pieces_and_so_may_what_only_begins_like_it() -> anyhow::Result<()> {
+    let mut setup = Setup::new("").await?;
+    setup.start(Service::Ingest).await?;
+    let requests = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frames(1, &head())].concat();
+    let mut wires = Vec::new();
+    for cut in [1, 3, 11, 12, 20] {
+        let mut wire = Wire::connect(&setup.config.ingest.listen).await?;
+        wire.send(&requests[..cut]).await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        wire.send(&requests[cut..]).await?;
+        wires.push(wire);
+    }
+    setup.settles(Service::Ingest, "aftersend_ingest_webhooks_total{result=\"unknown_source\"", 5.0).await?;
+    for (begun, rest, status) in
+        [("P", "OST /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404), ("PR", "OPFIND / HTTP/1.1\r\nHost: x\r\n\r\n", 404), ("PRI *", "", 408)]
+    {
+        let mut wire = Wire::connect(&setup.config.ingest.listen).await?;
+        wire.send(begun.as_bytes()).await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        wire.send(rest.as_bytes()).await?;
+        assert_eq!(wire.answer().await?.status, status, "{begun}");
+    }
+    setup.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn heads_that_would_become_much_in_memory_end_their_connection_and_nobody_elses() -> anyhow::Result<()> {
     let mut setup = Setup::new("").await?;
     setup.start(Service::Ingest).await?;
