@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Receives webhooks until `shutdown`.
 pub async fn ingest(config: &Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    Ingest::bind(config)?.run(shutdown, Reloads::on_signal()?).await.context("ingest")
+    // First: until then the signal would end the process.
+    let reloads = Reloads::on_signal()?;
+    Ingest::bind(config)?.run(shutdown, reloads).await.context("ingest")
 }
 
 /// Folds and scores until `shutdown`.

@@ -21,6 +21,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
@@ -93,14 +94,14 @@ pub(crate) fn take(path: &Path) -> io::Result<Option<(Ports, Predecessor)>> {
     let mut greeting = [0; GREETING.len()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(&stream, &mut [IoSliceMut::new(&mut greeting)], &mut control, RecvFlags::CMSG_CLOEXEC).map_err(|error| {
-        match io::Error::from(error) {
-            late if late.kind() == io::ErrorKind::WouldBlock => io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the running ingest does not answer; another process may be taking over just now: end it",
-            ),
-            error => error,
-        }
+    // A signal interrupts it, whatever its handler does: it has a timeout.
+    let received = retry_on_intr(|| recvmsg(&stream, &mut [IoSliceMut::new(&mut greeting)], &mut control, RecvFlags::CMSG_CLOEXEC));
+    let received = received.map_err(|error| match io::Error::from(error) {
+        late if late.kind() == io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the running ingest does not answer; another process may be taking over just now: end it",
+        ),
+        error => error,
     })?;
     let mut sockets = Vec::new();
     for message in control.drain() {

@@ -88,3 +88,22 @@ async fn sighup_swaps_keys_and_sources_on_open_connections_and_a_broken_file_cha
     assert!(setup.process(Service::Ingest)?.log().contains("ingest.drain"), "what needs a restart is named");
     setup.finish().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sighup_does_not_end_an_ingest_that_is_starting() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("ingest.sock");
+    let mut setup = Setup::configured(&format!("handover = {socket:?}"), "").await?;
+    // It waits here for the ports, which do not come.
+    let listener = tokio::net::UnixListener::bind(&socket)?;
+    setup.launch(Service::Ingest)?;
+    let (running, _) = tokio::time::timeout(Duration::from_secs(20), listener.accept()).await??;
+    let a_moment = || tokio::time::sleep(Duration::from_millis(200));
+    a_moment().await;
+    setup.process(Service::Ingest)?.signal("HUP")?;
+    a_moment().await;
+    drop(running);
+    let log = setup.failed(Service::Ingest).await?;
+    assert!(log.contains("the process behind it is no ingest of this release"), "{log}");
+    setup.finish().await
+}
