@@ -102,5 +102,28 @@ impl<'de> Deserialize<'de> for Secrets {
 }
 
 fn read(key: &str, path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| ConfigError::value(key, path.display().to_string(), format!("cannot be read: {error}")))
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| ConfigError::value(key, path.display().to_string(), format!("cannot be read: {error}")))?;
+    // A byte order mark, as editors on Windows put it there, is no part of any secret.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_and_line_ends_are_no_part_of_a_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("secret");
+        std::fs::write(&file, "\u{feff}first\r\nsecond\r\n").unwrap();
+        let mut keys = Secrets::default();
+        keys.read_file("keys_file", Some(&file)).unwrap();
+        assert_eq!(keys.0.iter().map(Secret::reveal).collect::<Vec<_>>(), ["first", "second"]);
+
+        std::fs::write(&file, "\u{feff}s3cret\r\n").unwrap();
+        let mut secret = Secret::default();
+        secret.read_file("secret", Some(&file)).unwrap();
+        assert_eq!(secret.reveal(), "s3cret");
+    }
 }
