@@ -79,7 +79,8 @@ impl Drop for End<'_> {
     }
 }
 
-/// Handles one request. Always answers, within [`BUDGET`] of a connection's first byte, and of a later request's head: also when our own code panics.
+/// Handles one request. Always answers, within [`BUDGET`] of a connection's first byte, and of a later request's head, or of the answer before where it was pipelined: also when
+/// our own code panics.
 pub(crate) async fn receive(door: Data<Door>, request: HttpRequest, mut payload: Payload) -> HttpResponse {
     let mut end = End { door: &door, path: request.path(), source: None, answer: Answer::Incomplete };
     let connection = connection(&request);
