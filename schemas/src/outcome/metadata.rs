@@ -53,7 +53,7 @@ impl Normaliser {
             };
             let beside_data = member.scope() == Scope::Top && event.payload() == Scope::Data;
             let has_twin = beside_data && member.field().is_some_and(|field| event.value(field).is_some());
-            rest.push(Shown { name, beside_data, has_twin, value: self.shown_json_of(read, member.value().get()) });
+            rest.push(Shown { name, beside_data, has_twin, value: self.shown_json_of(read, member.value()) });
         }
         rest
     }

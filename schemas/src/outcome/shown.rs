@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Read;
 use crate::address::{self, Address};
-use crate::json;
+use crate::json::{self, Value};
 use crate::link;
 use crate::normaliser::Normaliser;
 
@@ -44,18 +44,22 @@ impl Normaliser {
         })
     }
 
-    /// A document as it is shown, without what stands where the address should.
-    pub(super) fn shown_json_of<'a>(&self, read: &Read<'_>, source: &'a str) -> Cow<'a, str> {
-        let shown = self.shown_json(source);
-        match &read.unreadable {
-            Some(unreadable) if !self.privacy.keeps_clear_text() => {
-                // In JSON it may be written with escapes.
-                let mut quoted = String::new();
-                json::quote(&mut quoted, unreadable);
-                Cow::Owned(shown.replace(quoted.trim_matches('"'), address::MASK))
-            }
-            _ => shown,
+    /// A value as it is shown, without what stands where the address should.
+    pub(super) fn shown_json_of<'a>(&self, read: &Read<'_>, value: Value<'a>) -> Cow<'a, str> {
+        let Some(unreadable) = read.unreadable.as_deref().filter(|_| !self.privacy.keeps_clear_text()) else {
+            return self.shown_json(value.get());
+        };
+        let quoted = |text: &str| {
+            let mut quoted = String::new();
+            json::quote(&mut quoted, text);
+            quoted
+        };
+        // A text may be written with any escapes; within lists and objects with those that we would write.
+        if let Some(text) = value.string().filter(|text| text.contains(unreadable)) {
+            return Cow::Owned(self.shown_json(&quoted(&text.replace(unreadable, address::MASK))).into_owned());
         }
+        let shown = self.shown_json(value.get());
+        Cow::Owned(shown.replace(quoted(unreadable).trim_matches('"'), address::MASK))
     }
 
     fn shown_json<'a>(&self, source: &'a str) -> Cow<'a, str> {

@@ -40,6 +40,8 @@ pub(super) fn kind_at(text: &str, at: usize) -> Option<(Kind, usize)> {
 pub(super) fn kind(c: char) -> Kind {
     match u8::try_from(c) {
         Ok(byte) if byte.is_ascii() => ascii_kind(byte),
+        // The dots of other scripts between labels: RFC 3490, section 3.1.
+        _ if matches!(c, '\u{3002}' | '\u{ff0e}' | '\u{ff61}') => Kind::Dot,
         _ if ends_word(c) => Kind::Break,
         _ => Kind::Letter,
     }

@@ -28,6 +28,9 @@ use super::escape::first_char;
 /// What stands in a text where an address was.
 pub const MASK: &str = "[address]";
 
+/// A dot between labels, in any script, or the bracket of an address literal.
+const LIKE_A_HOST: [char; 5] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}', '['];
+
 /// Replaces every address in a text by [`MASK`], also where it is quoted, international, escaped for a URL, HTML or JSON, or has blanks around the at
 /// sign.
 ///
@@ -52,7 +55,8 @@ pub fn mask(text: &str) -> Cow<'_, str> {
         let local = before_blanks(before);
         // Between blanks an at sign is often a word of its own: only what looks like a host is a domain there.
         let is_apart = domain > next || local < before.len();
-        let start = if is_apart && !text[domain..end].contains('.') { None } else { address_start(&before[..local], floor.min(local)) };
+        let start =
+            if is_apart && !text[domain..end].contains(LIKE_A_HOST) { None } else { address_start(&before[..local], floor.min(local)) };
         let Some(start) = start else {
             floor = before.len() + len;
             continue;

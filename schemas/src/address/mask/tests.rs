@@ -134,6 +134,9 @@ fn blanks_around_the_at_sign_are_blanks_however_they_are_written() {
             assert_eq!(mask(&format!("{before}{text}{after}")), format!("{before}{MASK}{after}"), "{text}");
         }
     }
+    for text in ["jo @ \u{4f8b}\u{3048}\u{3002}\u{30c6}\u{30b9}\u{30c8}", "jo @ [IPv6:2001:db8::1]", "jo @ [192.0.2.1]"] {
+        assert_eq!(mask(&format!("550 <{text}> unknown")), format!("550 <{MASK}> unknown"), "{text}");
+    }
     for text in ["jo%20@%20noon", "5+@+3", "jo%20%20%20%20@d.example", "https://x.example/?q=a+%20@me"] {
         assert!(matches!(mask(text), Cow::Borrowed(same) if same == text), "{text} -> {}", mask(text));
     }
