@@ -76,6 +76,17 @@ impl Cause {
             Failure::Refused(_) => Self::Other,
         }
     }
+
+    /// Where something between us and ClickHouse answered.
+    fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 | 407 => Self::NoAccess,
+            408 => Self::TimedOut,
+            429 => Self::Busy,
+            502..=504 => Self::Unreachable,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Failure {
@@ -89,13 +100,15 @@ impl Failure {
     }
 
     fn of_answer(text: &str) -> Self {
-        let Some(code) = code(text) else { return Self::InDoubt(Cause::Other) };
+        let Some(code) = code(text) else { return Self::InDoubt(status(text).map_or(Cause::Other, Cause::of_status)) };
         if text.contains("while pushing to view") {
             return Self::InDoubt(Cause::View);
         }
         Self::InDoubt(match code {
             // A rule of the table, or an expression that fails for a value. Our encoder makes no malformed rows: what cannot be parsed at all is a schema matter.
-            6 | 38 | 41 | 69 | 70 | 72 | 153 | 321 | 349 | 395 | 407 | 469 => return Self::Refused(Refusal::of(code, text)),
+            6 | 38 | 41 | 69 | 70 | 72 | 153 | 321 | 349 | 395 | 407 | 469 if text.contains("DB::") => {
+                return Self::Refused(Refusal::of(code, text));
+            }
             10 | 16 | 20 | 27 | 33 | 36 | 44 | 47 | 50 | 53 | 60 | 62 | 81 | 115 | 117 | 131 | 218 => Cause::Schema,
             159 | 160 | 209 | 394 => Cause::TimedOut,
             202 | 203 | 216 | 236 | 241 | 285 | 319 | 439 => Cause::Busy,
@@ -140,15 +153,26 @@ fn shown_value(value: &str) -> String {
 /// An error without what it quotes: a server's text may hold a value of a row, so only its code and name are shown.
 pub(super) fn describe(error: &Error) -> String {
     let Error::BadResponse(text) = error else { return error.to_string() };
-    match code(text) {
-        Some(code) => format!("code {code} {}", name(text).unwrap_or("(unnamed)")),
-        None => "an answer without a code: is clickhouse.url a ClickHouse server?".to_owned(),
+    match (code(text), status(text)) {
+        (Some(code), _) => format!("code {code} {}", name(text).unwrap_or("(unnamed)")),
+        (None, Some(413)) => {
+            "HTTP 413, not as ClickHouse answers: something in between limits bodies, and an insert may have 8 MiB".to_owned()
+        }
+        (None, Some(status)) => format!("HTTP {status}, not as ClickHouse answers: something in between, or at clickhouse.url, does"),
+        (None, None) => "an answer without a code: is clickhouse.url a ClickHouse server?".to_owned(),
     }
 }
 
+/// Only where the text begins with it: a page of somebody in between may have a code of its own.
 fn code(text: &str) -> Option<u32> {
-    let (_, rest) = text.split_once("Code: ")?;
+    let rest = text.trim_start().strip_prefix("Code: ")?;
     rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The status of an answer that is not ClickHouse's.
+fn status(text: &str) -> Option<u16> {
+    let (status, _) = text.split_once(' ')?;
+    status.parse().ok().filter(|status| (100..600).contains(status))
 }
 
 fn name(text: &str) -> Option<&str> {
@@ -189,6 +213,23 @@ mod tests {
             ("Code: 395. DB::Exception: no: while pushing to view db.v. (FUNCTION_THROW_IF_VALUE_IS_NON_ZERO)", Cause::View),
             ("Code: 9999. DB::Exception: new. (SOMETHING_NEW)", Cause::Other),
             ("<html>502</html>", Cause::Other),
+            ("200 OK", Cause::Other),
+            ("307 Temporary Redirect", Cause::Other),
+            ("401 Unauthorized", Cause::NoAccess),
+            ("403 Forbidden", Cause::NoAccess),
+            ("404 Not Found", Cause::Other),
+            ("407 Proxy Authentication Required", Cause::NoAccess),
+            ("408 Request Timeout", Cause::TimedOut),
+            ("413 Payload Too Large", Cause::Other),
+            ("429 Too Many Requests", Cause::Busy),
+            ("500 Internal Server Error", Cause::Other),
+            ("502 Bad Gateway", Cause::Unreachable),
+            ("503 Service Unavailable", Cause::Unreachable),
+            ("504 Gateway Timeout", Cause::Unreachable),
+            // Codes that others have, and one that nobody worded.
+            ("<html>Network Access Message: Error Code: 407 Proxy Authentication Required. DB::</html>", Cause::Other),
+            ("<html>Error Code: 6</html>", Cause::Other),
+            ("Code: 6", Cause::Other),
         ] {
             assert_eq!(answer(text), Failure::InDoubt(cause), "{text}");
         }
@@ -214,6 +255,10 @@ mod tests {
         let shown = |text: &str| describe(&Error::BadResponse(text.to_owned()));
         let quoting = "Code: 27. DB::Exception: Cannot parse input: expected '\\t' before: 'ada@shop.example': (at row 1). (CANNOT_PARSE_INPUT_ASSERTION_FAILED) (version 26.8)";
         assert_eq!(shown(quoting), "code 27 CANNOT_PARSE_INPUT_ASSERTION_FAILED");
+        assert_eq!(shown("Code: 241"), "code 241 (unnamed)");
+        assert!(shown("502 Bad Gateway").starts_with("HTTP 502, not as"));
+        assert!(shown("404 ada@shop.example was not found").starts_with("HTTP 404, not as ClickHouse answers: some"));
+        assert!(shown("413 Payload Too Large").contains("8 MiB"));
         assert_eq!(shown("<html>502</html>"), "an answer without a code: is clickhouse.url a ClickHouse server?");
     }
 }
