@@ -3,6 +3,7 @@
 pub mod bench;
 mod engines;
 mod fleet;
+mod http_proxy;
 mod log;
 mod ports;
 mod process;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use engines::{Engine, Engines};
 pub use fleet::Fleet;
+pub use http_proxy::{Deed, HttpProxy};
 pub use log::RawLog;
 pub use ports::free_address;
 pub use process::{Process, binary, profile_directory, repository};

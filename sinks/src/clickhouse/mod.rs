@@ -6,6 +6,7 @@ mod batch;
 mod client;
 mod failure;
 mod fault;
+mod http;
 mod lane;
 mod limit;
 mod metrics;

@@ -3,28 +3,30 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use aftersend_pipeline::config::ClickHouse;
 use aftersend_pipeline::consumer::Partition;
 use aftersend_schemas::columns::TABLES;
 use bytes::Bytes;
 use clickhouse::error::{Error, Result};
-use clickhouse::{Client, RowOwned, RowRead};
+use futures_util::stream;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 #[cfg(feature = "failpoints")]
 use super::fault::fault_point;
+use super::http::{Http, Parts};
 use super::protocol::{Span, Stored};
 use super::tables::{Identity, Table, literal, origin_literal};
 
-const SEND_TIMEOUT: Duration = Duration::from_secs(15);
-const END_TIMEOUT: Duration = Duration::from_secs(60);
+const INSERT_TIMEOUT: Duration = Duration::from_secs(75);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Identities asked for in one query, and bytes of them: below the server's limit for the text of a query, 262,144 bytes.
 const IDENTITIES: usize = 1_000;
 const IDENTITY_BYTES: usize = 100_000;
 
 /// Settings that make an insert one block with one answer, and a token count in views too.
-const INSERT_SETTINGS: [(&str, &str); 6] = [
+const INSERT_SETTINGS: [(&str, &str); 5] = [
     ("async_insert", "0"),
-    ("wait_end_of_query", "1"),
     ("insert_deduplicate", "1"),
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
     ("max_insert_block_size", "1048449"),
@@ -36,7 +38,7 @@ const DEDUPLICATE_INSERT: &str = "deduplicate_insert";
 
 /// One table of one server.
 pub(super) struct Server {
-    client: Client,
+    http: Http,
     database: String,
     settings: Vec<(&'static str, &'static str)>,
     /// How long the table keeps a row, in milliseconds; nothing if for good.
@@ -45,15 +47,16 @@ pub(super) struct Server {
 
 impl Server {
     /// Asks the server what it knows and how long the table keeps its rows.
-    pub(super) async fn connect(client: Client, database: String, table: &str) -> Result<Self> {
+    pub(super) async fn connect(config: &ClickHouse, table: &str) -> Result<Self> {
         let mut settings = INSERT_SETTINGS.to_vec();
-        let mut this = Self { client, database, settings: Vec::new(), retention: None };
+        let (http, database) = (Http::new(config.clone())?, config.database.clone());
+        let mut this = Self { http, database, settings: Vec::new(), retention: None };
         let known = format!("SELECT count() FROM system.settings WHERE name = '{DEDUPLICATE_INSERT}'");
-        if this.ask::<u64>(&known).await? != [0] {
+        if this.ask::<(u64,)>(&known).await? != [(0,)] {
             settings.push((DEDUPLICATE_INSERT, "enable"));
         }
         let made = format!("SELECT create_table_query FROM system.tables WHERE database = '{}' AND name = '{table}'", this.database);
-        this.retention = this.ask::<String>(&made).await?.first().and_then(|made| retention(made));
+        this.retention = this.ask::<(String,)>(&made).await?.first().and_then(|(made,)| retention(made));
         this.settings = settings;
         Ok(this)
     }
@@ -64,25 +67,12 @@ impl Server {
         let table = TABLES.iter().find(|table| table.name == T::NAME);
         let header =
             table.and_then(|table| table.header(columns)).ok_or_else(|| Error::Custom(format!("columns without a type: {columns}")))?;
-        let mut insert = self
-            .client
-            .insert_formatted_with(format!("INSERT INTO {} ({columns}) FORMAT RowBinaryWithNamesAndTypes", T::NAME))
-            .with_setting("insert_deduplication_token", token)
-            .with_setting("query_id", token)
-            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT));
-        for (name, value) in &self.settings {
-            insert = insert.with_setting(*name, *value);
-        }
-        insert.send(header.into()).await?;
-        #[cfg(feature = "failpoints")]
-        {
-            insert.send(rows.slice(..rows.len() / 2)).await?;
-            fault_point!("clickhouse-mid-insert");
-            insert.send(rows.slice(rows.len() / 2..)).await?;
-        }
-        #[cfg(not(feature = "failpoints"))]
-        insert.send(rows).await?;
-        insert.end().await
+        let query = format!("INSERT INTO {} ({columns}) FORMAT RowBinaryWithNamesAndTypes", T::NAME);
+        let parameters = [("query", query.as_str()), ("insert_deduplication_token", token), ("query_id", token)];
+        let parameters: Vec<_> = parameters.into_iter().chain(self.settings.iter().copied()).collect();
+        let answer = self.http.send(&parameters, Parts::body(parts(header.into(), rows)), INSERT_TIMEOUT).await?;
+        // There is nothing that ClickHouse could say.
+        if answer.is_empty() { Ok(()) } else { Err(Error::BadResponse("200 OK".to_owned())) }
     }
 
     /// What the table holds of a partition, from an offset on.
@@ -127,7 +117,7 @@ impl Server {
                 span.first,
                 span.last
             );
-            let there: HashSet<u64> = self.ask(&query).await?.into_iter().collect();
+            let there: HashSet<u64> = self.ask::<(u64,)>(&query).await?.into_iter().map(|(offset,)| offset).collect();
             missing.retain(|(offset, _)| u64::try_from(*offset).is_ok_and(|offset| !there.contains(&offset)));
         }
         if T::IDENTITY != Identity::Place {
@@ -162,11 +152,47 @@ impl Server {
         self.retention.map(|retention| now - retention + 600_000)
     }
 
-    async fn ask<R: RowOwned + RowRead>(&self, query: &str) -> Result<Vec<R>> {
-        // A question mark would be taken for a parameter.
-        let rows = self.client.query(&query.replace('?', "??")).fetch_all::<R>();
-        tokio::time::timeout(QUERY_TIMEOUT, rows).await.unwrap_or(Err(Error::TimedOut))
+    /// Rows as tuples, also of one column.
+    async fn ask<R: DeserializeOwned>(&self, query: &str) -> Result<Vec<R>> {
+        let parameters = [("output_format_json_quote_64bit_integers", "0")];
+        read(&self.http.send(&parameters, format!("{query} FORMAT JSONCompact"), QUERY_TIMEOUT).await?)
     }
+}
+
+/// An answer in a format that has an end: rows alone could be cut at a row, or an exception stand behind them, and what is missing would be sent twice.
+#[derive(Deserialize)]
+struct Answer<R> {
+    data: Vec<R>,
+    rows: usize,
+    /// Some releases put it into the document and close that.
+    exception: Option<String>,
+}
+
+fn read<R: DeserializeOwned>(answer: &[u8]) -> Result<Vec<R>> {
+    match serde_json::from_slice::<Answer<R>>(answer) {
+        Ok(Answer { exception: Some(exception), .. }) => Err(Error::BadResponse(exception)),
+        Ok(Answer { data, rows, .. }) if data.len() == rows => Ok(data),
+        // What does not fit is not shown, since it may be a value.
+        Ok(_) | Err(_) => Err(Error::Network(format!("of an answer only {} bytes came, or others", answer.len()).into())),
+    }
+}
+
+/// What an insert is made of.
+#[cfg(not(feature = "failpoints"))]
+fn parts(header: Bytes, rows: Bytes) -> impl stream::Stream<Item = Bytes> + Send + Sync + 'static {
+    stream::iter([header, rows])
+}
+
+#[cfg(feature = "failpoints")]
+fn parts(header: Bytes, mut rows: Bytes) -> impl stream::Stream<Item = Bytes> + Send + Sync + 'static {
+    use futures_util::StreamExt as _;
+    let first = rows.split_to(rows.len() / 2);
+    stream::iter([header, first]).chain(stream::once(async move {
+        // The first half is written meanwhile.
+        tokio::task::yield_now().await;
+        fault_point!("clickhouse-mid-insert");
+        rows
+    }))
 }
 
 /// As many identities at a time as one query takes.
@@ -209,6 +235,26 @@ mod tests {
         {
             let identities = vec![identity.as_str(); count];
             assert_eq!(chunks(&identities).map(<[_]>::len).collect::<Vec<_>>(), lengths);
+        }
+    }
+
+    #[test]
+    fn only_a_whole_answer_is_read() {
+        let answer = r#"{"meta": [], "data": [[7, "a"], [9, "b"]], "rows": 2, "statistics": {"elapsed": 0.1}}"#;
+        let rows = |answer: &str| read::<(u64, String)>(answer.as_bytes()).ok();
+        assert_eq!(rows(answer), Some(vec![(7, "a".to_owned()), (9, "b".to_owned())]));
+        assert_eq!(rows(r#"{"data": [], "rows": 0}"#), Some(vec![]));
+        assert_eq!(read::<(u64,)>(br#"{"data": [[7]], "rows": 1}"#).ok(), Some(vec![(7,)]));
+        for end in 0..answer.len() {
+            assert_eq!(rows(&answer[..end]), None, "{}", &answer[..end]);
+        }
+        for not_whole in [
+            format!("{answer}Code: 241. DB::Exception: Memory. (MEMORY_LIMIT_EXCEEDED)"),
+            r#"{"data": [[7, "a"]], "rows": 2}"#.to_owned(),
+            r#"{"data": [[7, "a"]], "rows": 1, "exception": "Code: 241. DB::Exception: Memory. (MEMORY_LIMIT_EXCEEDED)"}"#.to_owned(),
+            "<html>Down for maintenance</html>".to_owned(),
+        ] {
+            assert_eq!(rows(&not_whole), None, "{not_whole}");
         }
     }
 

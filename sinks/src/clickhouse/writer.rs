@@ -20,7 +20,6 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Filling};
-use super::client;
 use super::failure::{Cause, Failure, Refusal, describe};
 use super::fault::fault_point;
 use super::metrics::SinkMetrics;
@@ -229,8 +228,7 @@ impl<T: Table> Writer<T> {
     }
 
     async fn server(&self) -> clickhouse::error::Result<&Server> {
-        let settings = &self.config.clickhouse;
-        self.server.get_or_try_init(|| Server::connect(client(settings), settings.database.clone(), T::NAME)).await
+        self.server.get_or_try_init(|| Server::connect(&self.config.clickhouse, T::NAME)).await
     }
 
     async fn rebuild(&self, partition: &Partition, span: Span, epoch: u32) -> Ending {

@@ -1,5 +1,6 @@
 //! Each record is one row, whatever dies: the ClickHouse sink alone, on records that the tests write themselves.
 
+mod answers;
 mod kills;
 mod outages;
 mod poison;
