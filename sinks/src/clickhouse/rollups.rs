@@ -3,6 +3,7 @@
 //! Any number of replicas may do this at once: a count replaces the earlier one of its slice, an audit is valid once it is finished.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use aftersend_pipeline::config::ClickHouse;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client;
 use super::failure::describe;
+use super::http::Http;
 use super::limit::{QUESTION, ROLLUP, within};
 use super::migrate::target;
 
@@ -28,6 +30,8 @@ pub struct Rollups {
     config: ClickHouse,
     client: Client,
     hasher: RandomState,
+    /// Of the last count, in nanoseconds; 0 if that is not known.
+    version: AtomicI64,
     runs: IntCounterVec,
     seconds: HistogramVec,
 }
@@ -46,7 +50,7 @@ impl Rollups {
             }
         }
         let seconds = metrics.seconds_vec("clickhouse_rollup_seconds", "Duration of one count or audit.", &["job"]);
-        Self { config: config.clone(), client: client(config), hasher: RandomState::new(), runs, seconds }
+        Self { config: config.clone(), client: client(config), hasher: RandomState::new(), version: AtomicI64::new(0), runs, seconds }
     }
 
     /// Counts and audits in turn until `shutdown`.
@@ -92,6 +96,7 @@ impl Rollups {
         let (now, mark) = self.times("count_marks", "mark").await?;
         if clock.went_back(now, Instant::now()) {
             self.forget_mark().await?;
+            clock.is_followed();
         } else if now - mark < millis(SETTLES) + self.config.count_every.millis() / 2 && !is_ahead(mark, now) {
             return Ok(());
         }
@@ -100,12 +105,12 @@ impl Rollups {
 
     async fn people_unless_fresh(&self) -> clickhouse::error::Result<()> {
         let (now, last) = self.times("people_counts", "counted_at").await?;
-        if now - last < millis(PEOPLE) / 2 { Ok(()) } else { self.count_people(now).await }
+        if is_fresh(last, now, millis(PEOPLE)) { Ok(()) } else { self.count_people(now.max(last + 1)).await }
     }
 
     async fn audit_unless_fresh(&self) -> clickhouse::error::Result<()> {
         let (now, last) = self.times("audits", "audited_at").await?;
-        if now - last < self.config.audit_every.millis() / 2 { Ok(()) } else { self.audit(now).await }
+        if is_fresh(last, now, self.config.audit_every.millis()) { Ok(()) } else { self.audit(now.max(last + 1)).await }
     }
 
     /// Counts every slice of which something was stored since the mark, and moves the mark. `now` is Unix milliseconds by the server's clock. Returns
@@ -120,7 +125,7 @@ impl Rollups {
         let target = target(&self.config);
         let slices = target.fill("SELECT slice FROM {database}.slices_to_count ORDER BY slice");
         let slices = within(ROLLUP, self.client.query_raw(&slices).fetch_all::<u32>()).await?;
-        let version = now * 1_000_000 + self.distinct(now);
+        let version = self.next_version(now).await?;
         for some in slices.chunks(SLICES) {
             self.execute(target.count(some, version)).await?;
         }
@@ -133,7 +138,24 @@ impl Rollups {
     /// Has everything counted anew: what was stored since the server's clock was put back bears times before the mark.
     async fn forget_mark(&self) -> clickhouse::error::Result<()> {
         tracing::warn!("clickhouse's clock went back: every outcome is counted anew; views stay right, and are slow until then");
-        self.execute(vec![target(&self.config).fill("TRUNCATE TABLE {database}.count_marks{on_cluster}")]).await
+        self.execute(vec![target(&self.config).fill("TRUNCATE TABLE {database}.count_marks{on_cluster}")]).await?;
+        self.version.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Nanoseconds of the server's clock, but later than every count before: the latest of a slice is the valid one, and the clock may have been put back.
+    async fn next_version(&self, now: i64) -> clickhouse::error::Result<i64> {
+        let known = self.version.load(Ordering::Relaxed);
+        let last = if known == 0 { self.last_version().await? } else { known };
+        let version = (now * 1_000_000).max(last + 1) + self.distinct(now);
+        self.version.store(version, Ordering::Relaxed);
+        Ok(version)
+    }
+
+    async fn last_version(&self) -> clickhouse::error::Result<i64> {
+        let of = |table: &str| format!("SELECT max(toUnixTimestamp64Nano(counted_at)) AS at FROM {}.{table}", self.config.database);
+        let query = format!("SELECT max(at) FROM ({} UNION ALL {})", of("campaign_counts"), of("provider_counts"));
+        within(ROLLUP, self.client.query_raw(&query).fetch_one::<i64>()).await
     }
 
     /// When the oldest insert of outcomes began that still runs, on any replica: Unix milliseconds by the server's clock, the end of time if there is none.
@@ -144,7 +166,7 @@ impl Rollups {
         };
         let query = format!(
             "SELECT if(count() = 0, {}, toUnixTimestamp64Milli(now64(3)) - toInt64(1000 * max(elapsed)) - 1) FROM {processes} \
-             WHERE current_database = '{}' AND query_kind = 'Insert' AND position(query, 'message_outcomes') > 0",
+             WHERE current_database = '{}' AND startsWith(query, 'INSERT INTO message_outcomes') SETTINGS skip_unavailable_shards = 1",
             i64::MAX,
             self.config.database
         );
@@ -176,8 +198,10 @@ impl Rollups {
     }
 
     async fn execute(&self, statements: Vec<String>) -> clickhouse::error::Result<()> {
+        // Not by the client library, which takes whatever somebody in between answers: the mark would move and nothing be counted.
+        let http = Http::new(self.config.clone())?;
         for statement in statements {
-            within(ROLLUP, self.client.query_raw(&statement).execute()).await?;
+            http.send(&[], statement, ROLLUP).await?;
         }
         Ok(())
     }
@@ -188,13 +212,19 @@ impl Rollups {
 struct ServerClock {
     /// What it showed, and when.
     last: Option<(i64, Instant)>,
+    has_gone_back: bool,
 }
 
 impl ServerClock {
-    /// True if it shows a time so far before the one that it should show that rows may be missed.
+    /// True if it has shown a time so far before the one that it should have shown that rows may be missed, until that is dealt with.
     fn went_back(&mut self, now: i64, at: Instant) -> bool {
         let last = self.last.replace((now, at));
-        last.is_some_and(|(then, since)| is_ahead(then + millis(at.duration_since(since)) - millis(SETTLES), now))
+        self.has_gone_back |= last.is_some_and(|(then, since)| is_ahead(then + millis(at.duration_since(since)) - millis(SETTLES), now));
+        self.has_gone_back
+    }
+
+    fn is_followed(&mut self) {
+        self.has_gone_back = false;
     }
 }
 
@@ -202,6 +232,11 @@ impl ServerClock {
 /// that.
 fn is_ahead(mark: i64, now: i64) -> bool {
     mark > now - millis(SETTLES) / 2
+}
+
+/// True for what was done less than half of its time ago; not for what a clock has done that was ahead.
+fn is_fresh(last: i64, now: i64, every: i64) -> bool {
+    (0..every / 2).contains(&(now - last))
 }
 
 fn ticks(every: Duration) -> tokio::time::Interval {
@@ -227,7 +262,9 @@ mod tests {
         assert!(!clock.went_back(110 * minute, at(10)));
         assert!(!clock.went_back(119 * minute, at(20)), "what settles covers a minute");
         assert!(clock.went_back(126 * minute, at(30)), "three minutes, and it shows a later time than before all the same");
-        assert!(!clock.went_back(136 * minute, at(40)), "told once");
-        assert!(!clock.went_back(200 * minute, at(50)), "forward");
+        assert!(clock.went_back(136 * minute, at(40)), "until it is dealt with");
+        clock.is_followed();
+        assert!(!clock.went_back(146 * minute, at(50)));
+        assert!(!clock.went_back(200 * minute, at(60)), "forward");
     }
 }
