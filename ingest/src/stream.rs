@@ -66,8 +66,8 @@ impl<I: AsyncRead + AsyncWrite, C> Stream<I, C> {
     fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.http2 {
             Some(http2) => http2.read(bytes)?,
-            // Between requests nothing comes but the next head.
-            None if self.has_answered && !bytes.is_empty() && !(self.is_busy)(&self.connection) => {
+            // Between requests nothing comes but the next head; line breaks before it may end the body before (RFC 9112, section 2.2).
+            None if self.has_answered && !is_blank(bytes) && !(self.is_busy)(&self.connection) => {
                 self.head_due.get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
             }
             None => {}
@@ -105,6 +105,10 @@ impl<I: AsyncRead + AsyncWrite, C> Stream<I, C> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 impl<I: AsyncRead + AsyncWrite, C> AsyncRead for Stream<I, C> {

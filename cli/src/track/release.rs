@@ -72,11 +72,18 @@ async fn waiting(config: &Config, workspace: &str, released_through: Option<i64>
                 waiting.profile(record.offset, profile);
             }
         })?;
+        // Without what was acknowledged nobody can be called: the sink stops at such a record, too.
+        let mut damaged = None;
         restore_partitions(&config, &topics.track_ledger(), &partitions, |record| {
-            if let Some(ledger) = unreadable.decode(&record, LedgerRecord::decode) {
-                waiting.acknowledged(ledger);
+            match record.value.as_deref().map(LedgerRecord::decode) {
+                Some(Ok(ledger)) => waiting.acknowledged(ledger),
+                Some(Err(error)) => damaged = Some((error, record.partition, record.offset)),
+                None => {}
             }
         })?;
+        if let Some((error, partition, offset)) = damaged {
+            bail!("{error} (partition {partition}, offset {offset} of the ledger): the sink stops there, so nobody is let go");
+        }
         let passed_over = unreadable.count()?;
         anyhow::Ok((waiting.by_cause(unix_millis(), released_through), passed_over))
     });
