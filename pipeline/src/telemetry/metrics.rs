@@ -1,6 +1,6 @@
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Buckets for durations, in seconds: from a tenth of a millisecond to half a minute.
@@ -46,11 +46,6 @@ impl Metrics {
     /// A gauge of whole numbers.
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::with_opts(opts(name, help)))
-    }
-
-    /// A gauge of seconds.
-    pub fn seconds_gauge(&self, name: &str, help: &str) -> Gauge {
-        self.register(Gauge::with_opts(opts(name, help)))
     }
 
     /// A histogram of seconds; `name` ends in `_seconds`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clickhouse::error::{Error, Result};
 
-/// For a question about tables, columns or clocks.
+/// For a question about tables, columns or clocks, or about what a table holds.
 pub(super) const QUESTION: Duration = Duration::from_secs(30);
 /// For a statement of a migration; servers give up on those of a cluster after three minutes.
 pub(super) const MIGRATION: Duration = Duration::from_secs(600);

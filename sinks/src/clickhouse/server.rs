@@ -15,11 +15,11 @@ use serde::de::DeserializeOwned;
 #[cfg(feature = "failpoints")]
 use super::fault::fault_point;
 use super::http::{Http, Parts};
+use super::limit::QUESTION;
 use super::protocol::{Span, Stored};
 use super::tables::{Identity, Table, literal, origin_literal};
 
 const INSERT_TIMEOUT: Duration = Duration::from_secs(75);
-const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Identities asked for in one query, and bytes of them: below the server's limit for the text of a query, 262,144 bytes.
 const IDENTITIES: usize = 1_000;
 const IDENTITY_BYTES: usize = 100_000;
@@ -155,7 +155,7 @@ impl Server {
     /// Rows as tuples, also of one column.
     async fn ask<R: DeserializeOwned>(&self, query: &str) -> Result<Vec<R>> {
         let parameters = [("output_format_json_quote_64bit_integers", "0")];
-        read(&self.http.send(&parameters, format!("{query} FORMAT JSONCompact"), QUERY_TIMEOUT).await?)
+        read(&self.http.send(&parameters, format!("{query} FORMAT JSONCompact"), QUESTION).await?)
     }
 }
 
